@@ -1,0 +1,1 @@
+//! Settings: flags over the environment over defaults (SPEC.md section 3).

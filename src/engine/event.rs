@@ -1,0 +1,525 @@
+//! What happens to the engine, and what it wants done.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::calls::CallId;
+use super::delivery::{Endpoint, UpdateId};
+use super::ivr::{Ivr, NodeId};
+use super::key::Key;
+
+/// A moment, in milliseconds from an origin that the driver chose (`serve` takes the Unix epoch).
+///
+/// It never goes back while the process lives: the driver maps its monotonic clock to it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Debug)]
+pub struct Tick(pub u64);
+
+impl Tick {
+    /// Returns the moment `ms` milliseconds later, or the last one there is.
+    #[must_use]
+    pub fn after(self, ms: u64) -> Tick {
+        Tick(self.0.saturating_add(ms))
+    }
+
+    /// Returns how many milliseconds have passed since `earlier`; 0 if it is later.
+    pub fn since(self, earlier: Tick) -> u64 {
+        self.0.saturating_sub(earlier.0)
+    }
+}
+
+/// Where a call's events come from. A call is known by its source and its id.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Source {
+    /// The tenant's voice WebSocket.
+    Voice,
+    /// The local API.
+    Simulator,
+}
+
+impl Source {
+    /// Every source.
+    pub const ALL: [Source; 2] = [Source::Voice, Source::Simulator];
+
+    /// Returns the source's name in keys, logs and answers.
+    pub fn name(self) -> &'static str {
+        match self {
+            Source::Voice => "voice",
+            Source::Simulator => "simulator",
+        }
+    }
+}
+
+/// An event's own timestamp, in microseconds since the Unix epoch, of a clock finer than seconds.
+///
+/// It serves to tell duplicates (IVR.md section 6), never deadlines.
+pub type Stamp = u64;
+
+/// What a call's start may tell of it.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Facts<'a> {
+    /// What the variables are written to, where it differs from the call.
+    pub interaction: Option<&'a str>,
+    /// The caller's number.
+    pub from: Option<&'a str>,
+    /// The number that was called.
+    pub to: Option<&'a str>,
+}
+
+/// What happens to the engine. Ids are borrowed: a digit costs no allocation.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Event<'a> {
+    /// A call began.
+    CallStarted {
+        /// Where the event comes from.
+        source: Source,
+        /// The call's id in that source.
+        call: &'a str,
+        /// What is known of it.
+        facts: Facts<'a>,
+    },
+    /// A caller pressed a key.
+    KeyPressed {
+        /// Where the event comes from.
+        source: Source,
+        /// The call's id in that source.
+        call: &'a str,
+        /// The key.
+        key: Key,
+        /// The event's own time, where it has one that tells duplicates.
+        stamp: Option<Stamp>,
+    },
+    /// The caller hung up.
+    CallEnded {
+        /// Where the event comes from.
+        source: Source,
+        /// The call's id in that source.
+        call: &'a str,
+    },
+    /// Somebody asks; an [`Output::Answer`] with the same id follows.
+    Asked(AskId, Question<'a>),
+    /// An attempt at a delivery came back.
+    AttemptFinished {
+        /// The update that the attempt was for.
+        id: UpdateId,
+        /// What came of it.
+        outcome: Outcome,
+    },
+    /// New calls walk this tree; calls in progress keep theirs.
+    TreeLoaded(Arc<Ivr>),
+    /// Take nothing new, deliver what is queued, then say [`Output::Drained`].
+    ///
+    /// Calls in progress stand still from here: no deadline of theirs fires any more.
+    Drain {
+        /// When to stop trying.
+        until: Tick,
+    },
+}
+
+/// Names a question, so that its answer finds the one who asked.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct AskId(pub u64);
+
+/// What may be asked of the engine.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Question<'a> {
+    /// Whether the engine is there.
+    Ping,
+    /// Press a key on a simulated call, which begins with it if need be.
+    Press {
+        /// The simulated call's id.
+        call: &'a str,
+        /// The key.
+        key: Key,
+        /// What a simulated press may do.
+        reach: Reach,
+    },
+    /// Hang up a simulated call.
+    HangUp {
+        /// The simulated call's id.
+        call: &'a str,
+    },
+    /// How a call in progress stands.
+    Call {
+        /// Where its events come from.
+        source: Source,
+        /// Its id in that source.
+        call: &'a str,
+    },
+    /// How much there is of everything.
+    Summary,
+}
+
+/// What a simulated press may do (`--simulator`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Reach {
+    /// Calls of its own, which write variables when they end.
+    Own,
+    /// Calls of its own, which write nothing.
+    Dry,
+    /// As `Own`, and calls that the stream has shown, too.
+    Live,
+}
+
+/// What the engine answers.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Answer {
+    /// It is there.
+    Pong,
+    /// The key was taken, and this is what it did.
+    Pressed(Verdict),
+    /// The stream has shown a call of this id: it is not the simulator's.
+    OfTheStream,
+    /// No such call is in progress.
+    NoSuchCall,
+    /// The call was hung up.
+    HungUp,
+    /// How the call stands.
+    Call(CallStanding),
+    /// How much there is of everything.
+    Summary(Summary),
+}
+
+/// How a call in progress stands.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct CallStanding {
+    /// The node it stands in.
+    pub node: String,
+    /// Milliseconds until its next deadline.
+    pub due_in_ms: u64,
+    /// How many node entries and failed attempts it has behind it; it grows with every step.
+    pub progress: u32,
+}
+
+/// How much there is of everything.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Summary {
+    /// Calls in progress.
+    pub calls: usize,
+    /// Updates not yet acknowledged and not parked.
+    pub waiting: usize,
+    /// Updates set aside for an operator.
+    pub parked: usize,
+}
+
+/// What became of a key.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Verdict {
+    /// It took the walk on: an entry grew, was committed, ended or was cleared.
+    Accepted,
+    /// It was pressed, but is not valid here.
+    Rejected(NoMatch),
+    /// The same event came before, or the key bounced (IVR.md section 6).
+    Duplicate,
+    /// The call has ended.
+    Late,
+    /// It ended an entry that was complete without it (IVR.md section 5).
+    TrailingEndKey,
+    /// It came too soon after the node was entered (`guardMs`).
+    Guarded,
+    /// It would have begun a call, and there is no room for one.
+    Refused,
+}
+
+impl Verdict {
+    /// Every verdict, for tables of counters.
+    pub const ALL: [Verdict; 9] = [
+        Verdict::Accepted,
+        Verdict::Rejected(NoMatch::Invalid),
+        Verdict::Rejected(NoMatch::Incomplete),
+        Verdict::Rejected(NoMatch::Check),
+        Verdict::Duplicate,
+        Verdict::Late,
+        Verdict::TrailingEndKey,
+        Verdict::Guarded,
+        Verdict::Refused,
+    ];
+
+    /// Returns the verdict's name in counters, logs and answers.
+    pub fn name(self) -> &'static str {
+        match self {
+            Verdict::Accepted => "accepted",
+            Verdict::Rejected(NoMatch::Invalid) => "invalid",
+            Verdict::Rejected(NoMatch::Incomplete) => "incomplete",
+            Verdict::Rejected(NoMatch::Check) => "check",
+            Verdict::Duplicate => "duplicate",
+            Verdict::Late => "late",
+            Verdict::TrailingEndKey => "trailing_end_key",
+            Verdict::Guarded => "guarded",
+            Verdict::Refused => "refused",
+        }
+    }
+}
+
+/// Why what was pressed is no match.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum NoMatch {
+    /// Nothing here begins with it.
+    Invalid,
+    /// It was ended before it was complete.
+    Incomplete,
+    /// It failed its check or its range.
+    Check,
+}
+
+/// Why a node was entered, an attempt failed, or a walk ended: the template `{reason}`.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Reason {
+    /// An entry was committed, or the call began: `{reason}` is empty.
+    Commit,
+    /// Nothing was pressed in time.
+    NoInput,
+    /// What was pressed is not valid there.
+    NoMatch(NoMatch),
+    /// The call took too long or too many steps.
+    Limit,
+    /// The caller hung up.
+    HangUp,
+}
+
+impl Reason {
+    /// Returns what the template `{reason}` expands to.
+    pub fn name(self) -> &'static str {
+        match self {
+            Reason::Commit => "",
+            Reason::NoInput => "noinput",
+            Reason::NoMatch(NoMatch::Incomplete) => "incomplete",
+            Reason::NoMatch(NoMatch::Invalid) => "invalid",
+            Reason::NoMatch(NoMatch::Check) => "check",
+            Reason::Limit => "limit",
+            Reason::HangUp => "hangup",
+        }
+    }
+}
+
+/// What the engine wants done, or tells of.
+///
+/// A [`CallId`] in it can be looked up ([`super::Calls::call`]) until the output after the call's
+/// `Ended` is polled.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Output {
+    /// A call began; [`Output::Entered`] with its root follows.
+    Began {
+        /// The call.
+        call: CallId,
+    },
+    /// A key was judged.
+    Pressed {
+        /// The call.
+        call: CallId,
+        /// The key.
+        key: Key,
+        /// What became of it.
+        verdict: Verdict,
+        /// The node it met.
+        from: NodeId,
+        /// The node the call stands in afterwards; the same where it didn't move.
+        to: NodeId,
+    },
+    /// A key found no call that would take it.
+    Dropped {
+        /// Why.
+        verdict: Verdict,
+    },
+    /// A node was entered, or offered again after a failed attempt.
+    Entered {
+        /// The call.
+        call: CallId,
+        /// The node.
+        node: NodeId,
+        /// 1 for the first attempt.
+        attempt: u32,
+        /// Why.
+        reason: Reason,
+    },
+    /// A walk ended. [`super::Call::end`] tells how.
+    Ended {
+        /// The call.
+        call: CallId,
+    },
+    /// A simulated call was dropped without an end, because the stream has shown its id.
+    Discarded {
+        /// The call.
+        call: CallId,
+    },
+    /// Make one attempt at a delivery and answer with [`Event::AttemptFinished`].
+    Deliver(Attempt),
+    /// An update was acknowledged.
+    Delivered {
+        /// The update.
+        update: Arc<Update>,
+        /// How many attempts it took.
+        attempts: u32,
+    },
+    /// An update waits for another attempt.
+    Retrying {
+        /// The update.
+        update: Arc<Update>,
+        /// How many attempts it has had.
+        attempts: u32,
+        /// What the last one came to.
+        outcome: Outcome,
+        /// Milliseconds until it is due again; the endpoint's state may hold it longer.
+        wait_ms: u64,
+    },
+    /// An update was set aside for an operator.
+    Parked {
+        /// The update.
+        update: Arc<Update>,
+        /// How many attempts it had.
+        attempts: u32,
+        /// Why.
+        why: Parked,
+    },
+    /// The endpoint that updates go to is in another state than before.
+    EndpointIs(Endpoint),
+    /// The answer to a question.
+    Answer(AskId, Answer),
+    /// Nothing more will be delivered: the drain is over.
+    Drained(Summary),
+}
+
+/// One attempt at bringing an update to the interaction.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Attempt {
+    /// Names the update in the answer.
+    pub id: UpdateId,
+    /// 1 for the first.
+    pub number: u32,
+    /// What to bring.
+    pub update: Arc<Update>,
+}
+
+/// What a call left behind: to be written to its interaction, once.
+#[derive(PartialEq, Eq, Debug)]
+pub struct Update {
+    /// Where the call came from.
+    pub source: Source,
+    /// The call's id in that source.
+    pub call: Box<str>,
+    /// Tells calls of the same id apart: when the call began. The idempotency key is made of
+    /// source, call and generation, so a restart makes the same one.
+    pub generation: Tick,
+    /// What the variables are written to; the call itself if `None`.
+    pub interaction: Option<Box<str>>,
+    /// Names and values, no name twice, in the order of their last writing.
+    pub variables: Vec<(Arc<str>, String)>,
+    /// When the call ended.
+    pub ended: Tick,
+}
+
+impl Update {
+    /// Returns what the variables are written to.
+    pub fn interaction(&self) -> &str {
+        self.interaction.as_deref().unwrap_or(&self.call)
+    }
+}
+
+/// What one attempt at a delivery came to: the rows of SPEC.md section 4.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Outcome {
+    /// 2xx.
+    Accepted {
+        /// The answer's status.
+        status: u16,
+    },
+    /// 401 or 403.
+    Refused {
+        /// The answer's status.
+        status: u16,
+        /// Which token was refused: later tokens have greater numbers.
+        token: u64,
+    },
+    /// There was no token to ask with; nothing was sent.
+    NoToken {
+        /// Milliseconds until it is worth another try.
+        retry_in_ms: u64,
+    },
+    /// 429 or 503 with `Retry-After`.
+    Paused {
+        /// The answer's status.
+        status: u16,
+        /// Milliseconds that it asks for.
+        retry_after_ms: u64,
+    },
+    /// 408, 425, or 429 without `Retry-After`.
+    Busy {
+        /// The answer's status.
+        status: u16,
+    },
+    /// 5xx but 501 and 505, the network, or a timeout.
+    Failed(Failure),
+    /// 404 or 409: the interaction may not exist yet.
+    NotYet {
+        /// The answer's status.
+        status: u16,
+    },
+    /// Any other answer: asking again would not help.
+    Rejected {
+        /// The answer's status.
+        status: u16,
+    },
+}
+
+/// How an attempt failed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Failure {
+    /// The endpoint answered with this status.
+    Status(u16),
+    /// It could not be reached, or the connection broke.
+    Network,
+    /// It took too long.
+    Timeout,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Failure::Status(status) => write!(f, "{status}"),
+            Failure::Network => f.write_str("network"),
+            Failure::Timeout => f.write_str("timeout"),
+        }
+    }
+}
+
+impl fmt::Display for Outcome {
+    /// Writes the status, or what stood in its place.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Outcome::Accepted { status }
+            | Outcome::Refused { status, .. }
+            | Outcome::Paused { status, .. }
+            | Outcome::Busy { status }
+            | Outcome::NotYet { status }
+            | Outcome::Rejected { status } => write!(f, "{status}"),
+            Outcome::NoToken { .. } => f.write_str("no token"),
+            Outcome::Failed(failure) => failure.fmt(f),
+        }
+    }
+}
+
+/// Why an update was set aside for an operator.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Parked {
+    /// The answer said that asking again would not help.
+    Rejected {
+        /// Its status.
+        status: u16,
+    },
+    /// The interaction did not turn up.
+    NotFound {
+        /// The last answer's status.
+        status: u16,
+    },
+    /// A day has passed.
+    TooOld,
+}
+
+impl fmt::Display for Parked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Parked::Rejected { status } => write!(f, "rejected with {status}"),
+            Parked::NotFound { status } => write!(f, "still {status} after a minute"),
+            Parked::TooOld => f.write_str("undelivered for 24 hours"),
+        }
+    }
+}

@@ -1,0 +1,4 @@
+//! What operators see of the service: logs, and the state of its links.
+
+pub mod log;
+pub mod status;
