@@ -1,23 +1,367 @@
-//! Updates due, in flight, backing off, parked; the state of the endpoint they go to.
+//! Updates due, in flight, backing off, parked; and the state of the endpoint that they go to
+//! (SPEC.md section 4, the table).
+//!
+//! An update is in exactly one state ([`State`]). What holds back *all* of them is a property of the
+//! endpoint: a pause that it asked for, a token that it refuses, or that it fails. A waiting update
+//! holds no worker; the wheel wakes it.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use super::calls::Item;
+use super::endpoint::{Admission, doubled};
+use super::event::{Attempt, Outcome, Output, Parked, Tick, Update};
+use super::random::Random;
+use super::wheel::{Timer, Wheel};
 
 /// Names an update that is not yet acknowledged.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct UpdateId {
-    pub(super) slot: u32,
-    pub(super) turn: u32,
+    slot: u32,
+    turn: u32,
 }
 
-/// The state of the endpoint that updates go to.
+/// The most updates that may be kept, waiting or parked: some 300 MB of them. Past that new calls are
+/// refused, so that what was promised to earlier callers still fits.
+pub(super) const UPDATES_MAX: usize = 1_000_000;
+/// An update that is older than this has lost its caller: younger ones go first.
+const FRESH_MS: u64 = 30_000;
+/// Still undelivered after this, an update is parked.
+const KEPT_MS: u64 = 24 * 60 * 60 * 1000;
+/// How many times an interaction may be missing: with the waits between, that is 60 s.
+const NOT_YET_MAX: u32 = 5;
+/// The wait after an interaction was missing for the first time; it doubles: 4 + 8 + 16 + 32 = 60 s.
+const NOT_YET_FIRST_MS: u64 = 4_000;
+/// A pause is never longer than this, whatever the endpoint asks for.
+const PAUSE_MAX_MS: u64 = 300_000;
+/// Full jitter begins here...
+const JITTER_FIRST_MS: u64 = 250;
+/// ... and doubles up to here.
+const JITTER_MAX_MS: u64 = 60_000;
+
+/// Every update that is not yet acknowledged.
+#[derive(Debug)]
+pub(super) struct Delivery {
+    slots: Vec<Slot>,
+    free: Vec<u32>,
+    /// Ready to go, in the order in which they became so. Names of updates that were parked since are
+    /// skipped.
+    fresh: VecDeque<UpdateId>,
+    /// As `fresh`, of those whose caller has gone.
+    backlog: VecDeque<UpdateId>,
+    /// Whether the last attempt was a fresh one, so that the backlog gets every other one at most.
+    fresh_went_last: bool,
+    in_flight: usize,
+    in_flight_max: usize,
+    backlog_in_flight: usize,
+    parked: usize,
+    endpoint: Admission,
+    /// Wakes us when the endpoint may be asked again.
+    opening: Option<(Timer, Tick)>,
+    random: Random,
+}
+
+#[derive(Debug)]
+struct Slot {
+    turn: u32,
+    pending: Option<Pending>,
+}
+
+#[derive(Debug)]
+struct Pending {
+    update: Arc<Update>,
+    /// Attempts that reached for the endpoint.
+    attempts: u32,
+    /// How many times the interaction was missing.
+    not_yet: u32,
+    /// How many times it was refused.
+    refusals: u32,
+    state: State,
+}
+
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Endpoint {
-    /// Updates flow.
-    Up,
-    /// It asked for a pause (`Retry-After`).
-    Paused,
-    /// It fails: one probe at a time.
-    Down,
-    /// It refuses a fresh token: one probe at a time.
-    Refusing,
-    /// There is no token to ask with.
-    NoToken,
+enum State {
+    /// In `fresh` or `backlog`; the timer parks it after a day.
+    Ready(Timer),
+    InFlight {
+        of_backlog: bool,
+    },
+    /// Until its timer fires.
+    Waiting(Timer),
+    Parked,
+}
+
+/// What delivery acts on.
+pub(super) struct Surroundings<'a> {
+    pub(super) now: Tick,
+    pub(super) wheel: &'a mut Wheel<Item>,
+    pub(super) outputs: &'a mut VecDeque<Output>,
+}
+
+impl Delivery {
+    /// Returns a delivery without updates that has at most `in_flight_max` attempts under way.
+    pub(super) fn new(in_flight_max: usize, seed: u64) -> Delivery {
+        Delivery {
+            slots: Vec::new(),
+            free: Vec::new(),
+            fresh: VecDeque::new(),
+            backlog: VecDeque::new(),
+            fresh_went_last: false,
+            in_flight: 0,
+            in_flight_max,
+            backlog_in_flight: 0,
+            parked: 0,
+            endpoint: Admission::default(),
+            opening: None,
+            random: Random::new(seed),
+        }
+    }
+
+    /// Returns how many updates are kept, parked ones too.
+    pub(super) fn len(&self) -> usize {
+        self.slots.len() - self.free.len()
+    }
+
+    /// Returns how many updates are set aside for an operator.
+    pub(super) fn parked(&self) -> usize {
+        self.parked
+    }
+
+    /// Takes in an update, which is due at once.
+    pub(super) fn add(&mut self, update: Arc<Update>, around: &mut Surroundings<'_>) {
+        let slot = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(Slot { turn: 0, pending: None });
+            (self.slots.len() - 1) as u32
+        });
+        let id = UpdateId { slot, turn: self.slots[slot as usize].turn };
+        let timer = around.wheel.schedule(update.ended.after(KEPT_MS), Item::Update(slot));
+        let state = State::Ready(timer);
+        let pending = Pending { update, attempts: 0, not_yet: 0, refusals: 0, state };
+        self.slots[slot as usize].pending = Some(pending);
+        self.fresh.push_back(id);
+    }
+
+    /// Starts every attempt that may start now, and sees to being woken for the next.
+    pub(super) fn start_attempts(&mut self, around: &mut Surroundings<'_>) {
+        while self.in_flight < self.endpoint.window(around.now, self.in_flight_max)
+            && let Some((id, of_backlog)) = self.next_ready(around.now)
+        {
+            let pending = self.pending_mut(id).expect("`next_ready` gives updates that are ready");
+            if let State::Ready(timer) = pending.state {
+                around.wheel.cancel(timer);
+            }
+            pending.state = State::InFlight { of_backlog };
+            pending.attempts += 1;
+            let attempt = Attempt { id, number: pending.attempts, update: Arc::clone(&pending.update) };
+            self.endpoint.start();
+            self.in_flight += 1;
+            self.backlog_in_flight += usize::from(of_backlog);
+            self.fresh_went_last = !of_backlog;
+            around.outputs.push_back(Output::Deliver(attempt));
+        }
+        self.await_opening(around);
+        if let Some(endpoint) = self.endpoint.news(around.now) {
+            around.outputs.push_back(Output::EndpointIs(endpoint));
+        }
+    }
+
+    /// Schedules, moves or cancels the timer that wakes us when the endpoint may be asked again.
+    fn await_opening(&mut self, around: &mut Surroundings<'_>) {
+        let ready = !self.fresh.is_empty() || !self.backlog.is_empty();
+        let wanted = Some(self.endpoint.opens_at()).filter(|&at| ready && at > around.now);
+        self.opening = match (self.opening, wanted) {
+            (Some((timer, at)), Some(wanted)) => {
+                if at != wanted {
+                    around.wheel.reschedule(timer, wanted);
+                }
+                Some((timer, wanted))
+            }
+            (Some((timer, _)), None) => {
+                around.wheel.cancel(timer);
+                None
+            }
+            (None, wanted) => wanted.map(|at| (around.wheel.schedule(at, Item::Endpoint), at)),
+        };
+    }
+
+    /// The timer of [`Item::Endpoint`] fired.
+    pub(super) fn opened(&mut self) {
+        self.opening = None;
+    }
+
+    /// Takes the next ready update out of its queue: the younger ones first, every other attempt at
+    /// most for the backlog, which never takes the last quarter of the attempts in flight either.
+    fn next_ready(&mut self, now: Tick) -> Option<(UpdateId, bool)> {
+        while let Some(&id) = self.fresh.front() {
+            match self.pending(id) {
+                Some(pending) if matches!(pending.state, State::Ready(_)) => {
+                    if now.since(pending.update.ended) < FRESH_MS {
+                        break;
+                    }
+                    self.fresh.pop_front();
+                    self.backlog.push_back(id);
+                }
+                Some(_) | None => drop(self.fresh.pop_front()),
+            }
+        }
+        while let Some(&id) = self.backlog.front()
+            && !self.pending(id).is_some_and(|pending| matches!(pending.state, State::Ready(_)))
+        {
+            self.backlog.pop_front();
+        }
+        let backlog_max = (self.in_flight_max - self.in_flight_max / 4).max(1);
+        let backlog_may = !self.backlog.is_empty() && self.backlog_in_flight < backlog_max;
+        if !self.fresh.is_empty() && !(backlog_may && self.fresh_went_last) {
+            return self.fresh.pop_front().map(|id| (id, false));
+        }
+        if backlog_may { self.backlog.pop_front().map(|id| (id, true)) } else { None }
+    }
+
+    /// An attempt came back.
+    pub(super) fn finish(&mut self, id: UpdateId, outcome: Outcome, around: &mut Surroundings<'_>) {
+        let Some(pending) = self.pending(id) else { return };
+        let State::InFlight { of_backlog } = pending.state else { return };
+        let (update, attempts) = (Arc::clone(&pending.update), pending.attempts);
+        self.in_flight -= 1;
+        self.backlog_in_flight -= usize::from(of_backlog);
+        self.endpoint.answered(outcome, id, around.now, &mut self.random);
+        match outcome {
+            Outcome::Accepted { .. } => {
+                self.release(id);
+                around.outputs.push_back(Output::Delivered { update, attempts });
+            }
+            Outcome::Refused { .. } => {
+                let pending = self.pending_mut(id).expect("it was in flight");
+                pending.refusals += 1;
+                // The first time it is worth another try at once, with a fresh token. An update that is
+                // refused again and again, while others are not, waits longer and longer on its own.
+                let wait_ms = match pending.refusals {
+                    1 => 0,
+                    refusals => jitter(&mut self.random, refusals),
+                };
+                self.retry(id, wait_ms, outcome, around);
+            }
+            Outcome::NoToken { .. } => {
+                // Nothing was sent.
+                self.pending_mut(id).expect("it was in flight").attempts -= 1;
+                self.retry(id, 0, outcome, around);
+            }
+            Outcome::Paused { retry_after_ms, .. } => {
+                let wait_ms = retry_after_ms.max(jitter(&mut self.random, attempts)).min(PAUSE_MAX_MS);
+                self.endpoint.pause(around.now.after(wait_ms));
+                self.retry(id, wait_ms, outcome, around);
+            }
+            Outcome::Busy { .. } | Outcome::Failed(_) => {
+                let wait_ms = jitter(&mut self.random, attempts);
+                self.retry(id, wait_ms, outcome, around);
+            }
+            Outcome::NotYet { status } => {
+                let pending = self.pending_mut(id).expect("it was in flight");
+                pending.not_yet += 1;
+                match pending.not_yet {
+                    NOT_YET_MAX.. => self.park(id, Parked::NotFound { status }, around),
+                    times => self.retry(id, NOT_YET_FIRST_MS << (times - 1), outcome, around),
+                }
+            }
+            Outcome::Rejected { status } => self.park(id, Parked::Rejected { status }, around),
+        }
+    }
+    /// An update's timer fired.
+    pub(super) fn timer_fired(&mut self, slot: u32, around: &mut Surroundings<'_>) {
+        let Slot { turn, pending: Some(pending) } = &mut self.slots[slot as usize] else {
+            unreachable!("a released update has no timer")
+        };
+        let id = UpdateId { slot, turn: *turn };
+        let expires = pending.update.ended.after(KEPT_MS);
+        if around.now >= expires {
+            return self.park(id, Parked::TooOld, around);
+        }
+        pending.state = State::Ready(around.wheel.schedule(expires, Item::Update(slot)));
+        self.fresh.push_back(id);
+    }
+
+    /// Lets an update wait, and then be ready again.
+    fn retry(&mut self, id: UpdateId, wait_ms: u64, outcome: Outcome, around: &mut Surroundings<'_>) {
+        let pending = self.pending_mut(id).expect("it was in flight");
+        let expires = pending.update.ended.after(KEPT_MS);
+        let due = around.now.after(wait_ms).min(expires);
+        let at_once = wait_ms == 0 && around.now < expires;
+        let timer = around.wheel.schedule(if at_once { expires } else { due }, Item::Update(id.slot));
+        pending.state = if at_once { State::Ready(timer) } else { State::Waiting(timer) };
+        let (update, attempts) = (Arc::clone(&pending.update), pending.attempts);
+        around.outputs.push_back(Output::Retrying { update, attempts, outcome, wait_ms });
+        if at_once {
+            self.fresh.push_back(id);
+        }
+    }
+
+    fn park(&mut self, id: UpdateId, why: Parked, around: &mut Surroundings<'_>) {
+        let pending = self.pending_mut(id).expect("only a kept update is parked");
+        pending.state = State::Parked;
+        let (update, attempts) = (Arc::clone(&pending.update), pending.attempts);
+        self.parked += 1;
+        around.outputs.push_back(Output::Parked { update, attempts, why });
+    }
+
+    /// Returns whether nothing of the endpoint or its attempts can happen before `until`. Updates that
+    /// wait on a timer are not looked at: the wheel tells when the next of them is due.
+    pub(super) fn rests_until(&self, until: Tick) -> bool {
+        let ready = !self.fresh.is_empty() || !self.backlog.is_empty();
+        self.in_flight == 0 && (!ready || self.endpoint.opens_at() >= until)
+    }
+
+    /// Returns whether a timer is set for when the endpoint may be asked again.
+    pub(super) fn awaits_opening(&self) -> bool {
+        self.opening.is_some()
+    }
+
+    /// Checks what must hold between any two events, and returns how many updates have a timer.
+    ///
+    /// # Panics
+    ///
+    /// Panics if a count differs from what it counts.
+    pub(super) fn check_invariants(&self) -> usize {
+        let states = || self.slots.iter().filter_map(|slot| slot.pending.as_ref()).map(|kept| kept.state);
+        let count = |wanted: fn(&State) -> bool| states().filter(wanted).count();
+        assert_eq!(self.len(), states().count(), "updates kept");
+        assert_eq!(self.parked, count(|state| *state == State::Parked), "updates parked");
+        assert_eq!(self.in_flight, count(|state| matches!(state, State::InFlight { .. })), "in flight");
+        assert!(self.in_flight <= self.in_flight_max, "more in flight than allowed");
+        let of_backlog = count(|state| matches!(state, State::InFlight { of_backlog: true }));
+        assert_eq!(self.backlog_in_flight, of_backlog, "in flight of the backlog");
+        let queued = self.fresh.iter().chain(&self.backlog);
+        let ready = queued
+            .filter(|&&id| self.pending(id).is_some_and(|pending| matches!(pending.state, State::Ready(_))));
+        assert_eq!(ready.count(), count(|state| matches!(state, State::Ready(_))), "ready and queued");
+        count(|state| matches!(state, State::Ready(_) | State::Waiting(_)))
+    }
+
+    fn pending(&self, id: UpdateId) -> Option<&Pending> {
+        let slot = self.slots.get(id.slot as usize)?;
+        slot.pending.as_ref().filter(|_| slot.turn == id.turn)
+    }
+
+    fn pending_mut(&mut self, id: UpdateId) -> Option<&mut Pending> {
+        let slot = self.slots.get_mut(id.slot as usize)?;
+        slot.pending.as_mut().filter(|_| slot.turn == id.turn)
+    }
+
+    fn release(&mut self, id: UpdateId) {
+        let slot = &mut self.slots[id.slot as usize];
+        slot.turn = slot.turn.wrapping_add(1);
+        slot.pending = None;
+        self.free.push(id.slot);
+    }
+}
+
+impl UpdateId {
+    #[cfg(test)]
+    pub(super) fn of_test(slot: u32) -> UpdateId {
+        UpdateId { slot, turn: 0 }
+    }
+}
+
+/// Returns a wait after attempt number `attempts`: anything up to a bound that doubles (full jitter).
+fn jitter(random: &mut Random, attempts: u32) -> u64 {
+    random.up_to(doubled(JITTER_FIRST_MS, attempts.saturating_sub(1), JITTER_MAX_MS))
 }

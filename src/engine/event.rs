@@ -4,7 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::calls::CallId;
-use super::delivery::{Endpoint, UpdateId};
+use super::delivery::UpdateId;
+use super::endpoint::Endpoint;
 use super::ivr::{Ivr, NodeId};
 use super::key::Key;
 
@@ -173,6 +174,8 @@ pub enum Answer {
     NoSuchCall,
     /// The call was hung up.
     HungUp,
+    /// The engine drains and takes nothing new.
+    Stopping,
     /// How the call stands.
     Call(CallStanding),
     /// How much there is of everything.
@@ -395,7 +398,7 @@ pub struct Update {
     /// Where the call came from.
     pub source: Source,
     /// The call's id in that source.
-    pub call: Box<str>,
+    pub call: Arc<str>,
     /// Tells calls of the same id apart: when the call began. The idempotency key is made of
     /// source, call and generation, so a restart makes the same one.
     pub generation: Tick,

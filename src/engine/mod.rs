@@ -1,13 +1,21 @@
 //! What dtmfd decides: pure, told the time, without sockets, threads, files, clocks or JSON.
 
+mod call;
 mod calls;
 mod delivery;
+mod ended;
+mod endpoint;
 mod event;
 mod ivr;
 mod key;
+mod random;
+mod variables;
+mod wheel;
 
-pub use calls::{CallId, Calls};
-pub use delivery::{Endpoint, UpdateId};
+pub use call::{Call, End};
+pub use calls::{Bounds, CallId, Calls, Counts};
+pub use delivery::UpdateId;
+pub use endpoint::Endpoint;
 pub use event::{
     Answer, AskId, Attempt, CallStanding, Event, Facts, Failure, NoMatch, Outcome, Output, Parked, Question,
     Reach, Reason, Source, Stamp, Summary, Tick, Update, Verdict,
@@ -17,3 +25,4 @@ pub use ivr::{
     SlotId, Target, Template, Timing,
 };
 pub use key::{Digits, Key, KeySet};
+pub use random::Random;
