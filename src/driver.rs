@@ -1,1 +1,374 @@
-//! driver
+//! Thread `calls`: the engine against the clock and the inbox. The only loop that knows what time it
+//! is, and the only owner of the calls.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use crossbeam_channel::{RecvTimeoutError, Sender};
+use log::{debug, error, info, warn};
+
+use crate::engine::{
+    Answer, AskId, Attempt, CallId, Calls, Endpoint, Event, Key, Mask, NodeId, Output, Reason, Source,
+    Summary, Tick, Verdict,
+};
+use crate::inbox::{Batch, Incoming, Outlet};
+use crate::observe::latency::{self, Latency};
+use crate::observe::status::Status;
+
+/// The longest a digit can take to be decided: past it the figure is of no more use.
+const DECIDED_MAX: Duration = Duration::from_secs(60);
+/// The longest an update is tried for.
+const ACKNOWLEDGED_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Maps the monotonic clock to the engine's time: milliseconds since the Unix epoch as of the start.
+#[derive(Clone, Copy, Debug)]
+pub struct Clock {
+    origin: Instant,
+    origin_ms: u64,
+}
+
+impl Clock {
+    /// Returns a clock that agrees with the wall clock now, and never goes back.
+    pub fn start() -> Clock {
+        let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Clock { origin: Instant::now(), origin_ms: unix.as_millis() as u64 }
+    }
+
+    /// Returns the moment an event that came at `at` counts as: rounded up, so that no deadline counted
+    /// from it is early.
+    pub fn received(&self, at: Instant) -> Tick {
+        let since = at.saturating_duration_since(self.origin);
+        Tick(self.origin_ms + since.as_nanos().div_ceil(1_000_000) as u64)
+    }
+
+    /// Returns the last moment that is over.
+    pub fn now(&self) -> Tick {
+        Tick(self.origin_ms + self.origin.elapsed().as_millis() as u64)
+    }
+
+    /// Returns when a moment is.
+    pub fn instant(&self, tick: Tick) -> Instant {
+        self.origin + Duration::from_millis(tick.since(Tick(self.origin_ms)))
+    }
+}
+
+/// A call that ended, for whoever listens.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct CallEnd {
+    /// Where it came from.
+    pub source: Source,
+    /// Its id there.
+    pub call: String,
+    /// What it came to.
+    pub outcome: String,
+}
+
+/// What the thread came to.
+#[derive(Clone, Copy, Debug)]
+pub struct Report {
+    /// What was left when it ended.
+    pub left: Summary,
+    /// From reading a digit's frame to its decision.
+    pub decided: latency::Summary,
+    /// From a call's end to the acknowledgement of its update.
+    pub acknowledged: latency::Summary,
+}
+
+/// The engine, and what surrounds it.
+pub struct Driver {
+    calls: Calls,
+    clock: Clock,
+    outlet: Outlet,
+    jobs: Sender<Attempt>,
+    status: Arc<Status>,
+    ends: Option<Sender<CallEnd>>,
+    log_digits: bool,
+
+    /// Answers that are awaited.
+    asked: Vec<(AskId, Sender<Answer>)>,
+    questions: u64,
+    /// When what is being handled was read.
+    read_at: Option<Instant>,
+    /// By the slot of each call in progress.
+    walks: Vec<Walk>,
+    /// By the slot of each update: when its call ended.
+    selected: Vec<Instant>,
+    decided: Latency,
+    acknowledged: Latency,
+    verdicts: [u64; Verdict::ALL.len()],
+    told_full: Option<&'static str>,
+    /// What an operator should know of the last attempt that failed.
+    last_detail: Option<Box<str>>,
+    drained: Option<Summary>,
+}
+
+/// What is measured of a call in progress.
+#[derive(Clone, Copy, Default)]
+struct Walk {
+    digits: u32,
+    slowest_us: u32,
+}
+
+impl Driver {
+    /// Returns a driver of `calls`, whose time is `clock`'s. `jobs` must have room for every attempt that
+    /// the engine may have in flight.
+    pub fn new(
+        calls: Calls,
+        clock: Clock,
+        outlet: Outlet,
+        jobs: Sender<Attempt>,
+        status: Arc<Status>,
+        ends: Option<Sender<CallEnd>>,
+        log_digits: bool,
+    ) -> Driver {
+        Driver {
+            calls,
+            clock,
+            outlet,
+            jobs,
+            status,
+            ends,
+            log_digits,
+            asked: Vec::new(),
+            questions: 0,
+            read_at: None,
+            walks: Vec::new(),
+            selected: Vec::new(),
+            decided: Latency::up_to(DECIDED_MAX),
+            acknowledged: Latency::up_to(ACKNOWLEDGED_MAX),
+            verdicts: [0; Verdict::ALL.len()],
+            told_full: None,
+            last_detail: None,
+            drained: None,
+        }
+    }
+
+    /// Runs until [`Incoming::Drain`] has been answered, or every sender is gone.
+    pub fn run(mut self) -> Report {
+        let left = loop {
+            if let Some(left) = self.drained {
+                break left;
+            }
+            let received = match self.calls.poll_timeout() {
+                Some(due) => self.outlet.incoming.recv_deadline(self.clock.instant(due)),
+                None => self.outlet.incoming.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            };
+            match received {
+                Ok(incoming) => self.take(incoming),
+                Err(RecvTimeoutError::Timeout) => {
+                    self.calls.handle_timeout(self.clock.now());
+                    self.act();
+                }
+                Err(RecvTimeoutError::Disconnected) => break self.calls.summary(),
+            }
+        };
+        let (decided, acknowledged) = (self.decided.summary(), self.acknowledged.summary());
+        info!("digits, frame read to decided: {decided}");
+        info!("updates, call's end to acknowledged: {acknowledged}");
+        for (verdict, count) in Verdict::ALL.into_iter().zip(self.verdicts).filter(|&(_, count)| count > 0) {
+            info!(verdict = verdict.name(), count; "digits judged");
+        }
+        Report { left, decided, acknowledged }
+    }
+
+    fn take(&mut self, incoming: Incoming) {
+        match incoming {
+            Incoming::Batch(batch) => self.take_batch(batch),
+            Incoming::Asked { question, reply } => {
+                self.questions += 1;
+                let id = AskId(self.questions);
+                self.asked.push((id, reply));
+                self.handle(Event::Asked(id, question.question()), Instant::now());
+            }
+            Incoming::Finished { id, outcome, at, detail } => {
+                self.last_detail = detail.or(self.last_detail.take());
+                self.handle(Event::AttemptFinished { id, outcome }, at);
+            }
+            Incoming::TreeLoaded(ivr) => self.handle(Event::TreeLoaded(ivr), Instant::now()),
+            Incoming::Drain(until) => {
+                self.handle(Event::Drain { until: self.clock.received(until) }, Instant::now());
+            }
+        }
+    }
+
+    fn take_batch(&mut self, mut batch: Box<Batch>) {
+        let read_at = batch.read_at().unwrap_or_else(Instant::now);
+        for event in batch.events(Source::Voice) {
+            self.handle(event, read_at);
+        }
+        batch.clear();
+        // Where the reader has spare batches enough, this one goes.
+        let _ = self.outlet.spare.try_send(batch);
+    }
+
+    fn handle(&mut self, event: Event<'_>, at: Instant) {
+        self.read_at = matches!(event, Event::KeyPressed { .. } | Event::Asked(..)).then_some(at);
+        self.calls.handle(event, self.clock.received(at));
+        self.act();
+        self.read_at = None;
+    }
+
+    /// Does what the engine wants done.
+    fn act(&mut self) {
+        while let Some(output) = self.calls.poll_output() {
+            match output {
+                Output::Deliver(attempt) => self
+                    .jobs
+                    .try_send(attempt)
+                    .expect("`jobs` has room for every attempt in flight, and its workers outlive us"),
+                Output::Began { call } => self.begin(call),
+                Output::Pressed { call, key, verdict, from, to } => {
+                    self.judged(verdict);
+                    self.tell_press(call, key, verdict, (from, to));
+                }
+                Output::Dropped { verdict } => self.judged(verdict),
+                Output::Entered { call, node, attempt, reason } => {
+                    self.tell_node(call, node, attempt, reason)
+                }
+                Output::Ended { call } => self.tell_end(call),
+                Output::Discarded { call } => {
+                    if let Some(call) = self.calls.call(call) {
+                        info!(call = call.id(); "the stream has shown this call: the simulated one is discarded");
+                    }
+                }
+                Output::Queued { id, update } => {
+                    let ended = self.read_at.unwrap_or_else(|| self.clock.instant(update.ended));
+                    let slot = id.slot();
+                    self.selected.resize(self.selected.len().max(slot + 1), ended);
+                    self.selected[slot] = ended;
+                }
+                Output::Delivered { id, update, attempts } => {
+                    let took = self.selected[id.slot()].elapsed();
+                    self.acknowledged.record(took);
+                    let ms = took.as_secs_f64() * 1e3;
+                    info!(call = &*update.call, attempts, acknowledged_ms:% = format_args!("{ms:.3}"); "variables written");
+                }
+                Output::Retrying { update, attempts, outcome, wait_ms } => {
+                    let detail = self.last_detail.as_deref().unwrap_or_default();
+                    debug!(call = &*update.call, attempts, outcome:%, wait_ms, detail; "the update will be tried again");
+                }
+                Output::Parked { update, attempts, why } => {
+                    let detail = self.last_detail.as_deref().unwrap_or_default();
+                    error!(call = &*update.call, attempts, why:%, detail; "the update is parked for an operator");
+                }
+                Output::EndpointIs(endpoint) => self.tell_endpoint(endpoint),
+                Output::Answer(id, answer) => self.answer(id, answer),
+                Output::Drained(left) => self.drained = Some(left),
+            }
+        }
+        let full = self.calls.full();
+        if full != self.told_full {
+            self.told_full = full;
+            self.status.set_full(full);
+            match full {
+                Some(what) => {
+                    error!("no more room for {what}: new calls are refused, those in progress go on")
+                }
+                None => info!("there is room for new calls again"),
+            }
+        }
+    }
+
+    fn begin(&mut self, call: CallId) {
+        let slot = call.slot();
+        self.walks.resize(self.walks.len().max(slot + 1), Walk::default());
+        self.walks[slot] = Walk::default();
+    }
+
+    fn judged(&mut self, verdict: Verdict) {
+        let place = Verdict::ALL.into_iter().position(|known| known == verdict);
+        self.verdicts[place.expect("`ALL` holds every verdict")] += 1;
+    }
+
+    fn tell_press(&mut self, id: CallId, key: Key, verdict: Verdict, (from, to): (NodeId, NodeId)) {
+        let took = self.read_at.map(|read_at| read_at.elapsed()).unwrap_or_default();
+        self.decided.record(took);
+        let took_us = took.as_micros() as u32;
+        let walk = &mut self.walks[id.slot()];
+        walk.digits += 1;
+        walk.slowest_us = walk.slowest_us.max(took_us);
+        if !log::log_enabled!(log::Level::Debug) {
+            return;
+        }
+        let Some(call) = self.calls.call(id) else { return };
+        let (from, to) = (call.ivr().node(from), call.ivr().node(to));
+        let shown = match from.mask {
+            Mask::Off if self.log_digits => key.symbol(),
+            Mask::Off | Mask::All | Mask::Last(_) => '•',
+        };
+        let (from, to, verdict) = (&*from.name, &*to.name, verdict.name());
+        debug!(call = call.id(), verdict, decided_us = took_us; "digit {shown}  {from} → {to}");
+    }
+
+    fn tell_node(&self, id: CallId, node: NodeId, attempt: u32, reason: Reason) {
+        if !log::log_enabled!(log::Level::Debug) {
+            return;
+        }
+        let Some(call) = self.calls.call(id) else { return };
+        let node = &*call.ivr().node(node).name;
+        match reason {
+            Reason::Commit => debug!(call = call.id(), attempt; "hears {node}"),
+            Reason::NoInput | Reason::NoMatch(_) | Reason::Limit | Reason::HangUp => {
+                debug!(call = call.id(), attempt, reason = reason.name(); "hears {node}");
+            }
+        }
+    }
+
+    fn tell_end(&mut self, id: CallId) {
+        let walk = self.walks[id.slot()];
+        let Some(call) = self.calls.call(id) else { return };
+        let end = call.end().expect("it is the end that is told of");
+        let decided_us = self.read_at.map_or(0, |read_at| read_at.elapsed().as_micros() as u64);
+        info!(
+            call = call.id(), source = call.source().name(), node = &*call.node().name, reason = end.reason.name(),
+            digits = walk.digits, took_ms = end.at.since(call.began()), decided_us, slowest_us = walk.slowest_us;
+            "call ended: {}", end.outcome
+        );
+        if let Some(ends) = &self.ends {
+            let (call, outcome) = (call.id().to_owned(), end.outcome.to_string());
+            let source = self.calls.call(id).map_or(Source::Voice, |call| call.source());
+            // Whoever listens keeps up or misses some: calls never wait for it.
+            let _ = ends.try_send(CallEnd { source, call, outcome });
+        }
+    }
+
+    fn tell_endpoint(&self, endpoint: Endpoint) {
+        self.status.set_updates(endpoint);
+        let detail = self.last_detail.as_deref().unwrap_or_default();
+        let waiting = self.calls.summary().waiting;
+        match endpoint {
+            Endpoint::Up => info!(waiting; "updates flow"),
+            Endpoint::Paused => info!(waiting; "the tenant asked for a pause: updates wait"),
+            Endpoint::Down => warn!(waiting, detail; "the tenant fails: updates wait, one at a time probes"),
+            Endpoint::Refusing => warn!(
+                waiting, detail;
+                "the tenant refuses a fresh token: check the scopes voice:read, interactions:read, interactions:write"
+            ),
+            Endpoint::NoToken => warn!(waiting, detail; "there is no token: updates wait"),
+        }
+    }
+
+    fn answer(&mut self, id: AskId, answer: Answer) {
+        if let Some(place) = self.asked.iter().position(|&(asked, _)| asked == id) {
+            let (_, reply) = self.asked.swap_remove(place);
+            // It has room for one; whoever lost patience has dropped the other end.
+            let _ = reply.try_send(answer);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_deadline_counted_from_an_event_is_early() {
+        let clock = Clock { origin: Instant::now(), origin_ms: 1_000 };
+        for (us, expected) in [(0, 1_000), (1, 1_001), (999, 1_001), (1_000, 1_001), (1_001, 1_002)] {
+            let at = clock.origin + Duration::from_micros(us);
+            let tick = clock.received(at);
+            assert_eq!(Tick(expected), tick, "{us} µs");
+            assert!(clock.instant(tick.after(5)) >= at + Duration::from_millis(5), "{us} µs");
+        }
+    }
+}

@@ -1,10 +1,11 @@
 //! What the threads send to `calls`: one bounded channel, so that there is one order of events.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
-use crate::engine::{Answer, Event, Facts, Key, Outcome, Question, Reach, Source, Stamp, UpdateId};
+use crate::engine::{Answer, Event, Facts, Ivr, Key, Outcome, Question, Reach, Source, Stamp, UpdateId};
 
 /// How many messages may wait for `calls`. A batch holds what one socket read returned, so this is
 /// some thousands of digits: a burst fits, and a reader that is further ahead should feel it.
@@ -36,8 +37,10 @@ pub enum Incoming {
         /// What to tell an operator beside the outcome.
         detail: Option<Box<str>>,
     },
-    /// Take nothing new and deliver what is queued, for at most this long.
-    Drain(Duration),
+    /// New calls walk this tree.
+    TreeLoaded(Arc<Ivr>),
+    /// Take nothing new and deliver what is queued, until then at most.
+    Drain(Instant),
 }
 
 /// A [`Question`] that owns its words, as it crosses threads.

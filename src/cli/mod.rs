@@ -1,1 +1,69 @@
-//! cli
+//! The command line: one file a command.
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::{Parser, Subcommand};
+
+use crate::engine::Ivr;
+use crate::error::Error;
+
+mod run;
+mod sandbox;
+
+/// Reads DTMF digits from the CXone Voice WebSocket, walks each call through an IVR tree and writes the
+/// outcome to its interaction.
+///
+/// Try it with no account: dtmfd sandbox --press demo=1A1 --exit
+#[derive(Parser, Debug)]
+#[command(name = "dtmfd", version, max_term_width = 100)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    /// Run the service
+    Run(run::Run),
+    /// Run it against a stand-in tenant on this machine: no account, no network
+    Sandbox(sandbox::Sandbox),
+}
+
+impl Cli {
+    /// Runs the command.
+    ///
+    /// # Errors
+    ///
+    /// Returns why it could not do its work.
+    pub fn run(self) -> Result<ExitCode, Error> {
+        match self.command {
+            Command::Run(run) => run.run(),
+            Command::Sandbox(sandbox) => sandbox.run(),
+        }
+    }
+}
+
+/// Reads a tree that calls can walk.
+fn read_tree(path: &Path) -> Result<Arc<Ivr>, Error> {
+    let name = path.display().to_string();
+    let text = crate::tree::read(path).map_err(|source| Error::ReadTree { path: name.clone(), source })?;
+    load_tree(&name, &text)
+}
+
+fn load_tree(name: &str, text: &str) -> Result<Arc<Ivr>, Error> {
+    let loaded = crate::tree::load(text);
+    match loaded.ivr {
+        Some(ivr) => Ok(ivr),
+        None => {
+            let findings = crate::tree::human(&loaded.findings, name, text, false);
+            Err(Error::Tree { path: name.to_owned(), findings })
+        }
+    }
+}
+
+/// Looks a variable of the environment up; what is no UTF-8 counts as not set.
+fn environment(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}

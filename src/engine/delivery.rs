@@ -21,6 +21,13 @@ pub struct UpdateId {
     turn: u32,
 }
 
+impl UpdateId {
+    /// Returns the place of the update among those that are kept: small numbers, used again and again.
+    pub fn slot(self) -> usize {
+        self.slot as usize
+    }
+}
+
 /// The most updates that may be kept, waiting or parked: some 300 MB of them. Past that new calls are
 /// refused, so that what was promised to earlier callers still fits.
 pub(super) const UPDATES_MAX: usize = 1_000_000;
@@ -136,6 +143,7 @@ impl Delivery {
         let id = UpdateId { slot, turn: self.slots[slot as usize].turn };
         let timer = around.wheel.schedule(update.ended.after(KEPT_MS), Item::Update(slot));
         let state = State::Ready(timer);
+        around.outputs.push_back(Output::Queued { id, update: Arc::clone(&update) });
         let pending = Pending { update, attempts: 0, not_yet: 0, refusals: 0, state };
         self.slots[slot as usize].pending = Some(pending);
         self.fresh.push_back(id);
@@ -211,10 +219,10 @@ impl Delivery {
         }
         let backlog_max = (self.in_flight_max - self.in_flight_max / 4).max(1);
         let backlog_may = !self.backlog.is_empty() && self.backlog_in_flight < backlog_max;
-        if !self.fresh.is_empty() && !(backlog_may && self.fresh_went_last) {
-            return self.fresh.pop_front().map(|id| (id, false));
+        if backlog_may && (self.fresh.is_empty() || self.fresh_went_last) {
+            return self.backlog.pop_front().map(|id| (id, true));
         }
-        if backlog_may { self.backlog.pop_front().map(|id| (id, true)) } else { None }
+        self.fresh.pop_front().map(|id| (id, false))
     }
 
     /// An attempt came back.
@@ -228,7 +236,7 @@ impl Delivery {
         match outcome {
             Outcome::Accepted { .. } => {
                 self.release(id);
-                around.outputs.push_back(Output::Delivered { update, attempts });
+                around.outputs.push_back(Output::Delivered { id, update, attempts });
             }
             Outcome::Refused { .. } => {
                 let pending = self.pending_mut(id).expect("it was in flight");

@@ -344,10 +344,19 @@ pub enum Output {
         /// The call.
         call: CallId,
     },
+    /// A call left an update behind, and it waits to be delivered.
+    Queued {
+        /// Names it.
+        id: UpdateId,
+        /// The update.
+        update: Arc<Update>,
+    },
     /// Make one attempt at a delivery and answer with [`Event::AttemptFinished`].
     Deliver(Attempt),
     /// An update was acknowledged.
     Delivered {
+        /// Names the update; the name is free again.
+        id: UpdateId,
         /// The update.
         update: Arc<Update>,
         /// How many attempts it took.

@@ -11,7 +11,7 @@ impl Random {
     }
 
     /// Returns the next number.
-    pub fn next(&mut self) -> u64 {
+    pub fn number(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -22,6 +22,6 @@ impl Random {
     /// Returns a number from 0 to `greatest`, all as likely.
     pub fn up_to(&mut self, greatest: u64) -> u64 {
         // The upper half of the product: off by less than one in 2^64 / greatest.
-        (u128::from(self.next()) * (u128::from(greatest) + 1) >> 64) as u64
+        ((u128::from(self.number()) * (u128::from(greatest) + 1)) >> 64) as u64
     }
 }

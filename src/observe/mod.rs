@@ -1,4 +1,5 @@
 //! What operators see of the service: logs, and the state of its links.
 
+pub mod latency;
 pub mod log;
 pub mod status;

@@ -1,0 +1,71 @@
+//! `dtmfd run`: the service.
+
+use std::process::ExitCode;
+
+use clap::Args;
+use log::{error, info, warn};
+
+use super::{environment, read_tree};
+use crate::config::{Flags, Settings, TenantFlags};
+use crate::engine::Reach;
+use crate::error::Error;
+use crate::observe::log::{Out, init};
+use crate::serve::{Cause, Service, watch_signals};
+
+/// The flags of `dtmfd run`.
+#[derive(Args, Debug)]
+pub(super) struct Run {
+    #[command(flatten)]
+    tenant: TenantFlags,
+    #[command(flatten)]
+    service: Flags,
+}
+
+impl Run {
+    pub(super) fn run(self) -> Result<ExitCode, Error> {
+        let mut settings = Settings::new(&environment);
+        let log = settings.log(&self.service);
+        let tenant = settings.tenant(&self.tenant);
+        let config = settings.service(&self.service, tenant);
+        let (config, log) = settings.finish(config.zip(log))?;
+        init(log.level, log.format, Out::Stderr);
+
+        let path = config.ivr.clone();
+        let ivr = read_tree(&path)?;
+        let (tenant, simulator) = (&config.tenant, config.simulator);
+        info!(
+            api:% = tenant.api_url, oauth:% = tenant.oauth_url, websocket:% = tenant.ws_url;
+            "credentials will be sent to these URLs and to no others"
+        );
+        let service = Service::start(config, ivr, None)?;
+        watch_signals(service.causes())?;
+        let address = service.address();
+        info!(address, tree:% = path.display(); "the local API is open");
+        match simulator {
+            Some(Reach::Own) => warn!("local processes can press digits and write variables (--simulator)"),
+            Some(Reach::Live) => warn!("local processes can press digits, on live calls too (--simulator live)"),
+            Some(Reach::Dry) => info!("local processes can press digits; nothing is written (--simulator dry)"),
+            None => (),
+        }
+        let died = loop {
+            match service.wait() {
+                Cause::Stop => break None,
+                Cause::ThreadLeft(name) => break Some(name),
+                Cause::Reload => match read_tree(&path) {
+                    Ok(ivr) => {
+                        service.load_tree(ivr);
+                        info!(tree:% = path.display(); "new calls walk the tree that was just read");
+                    }
+                    Err(error) => error!("the tree stays as it is: {error}"),
+                },
+            }
+        };
+        let report = service.stop();
+        log::logger().flush();
+        match died {
+            Some(name) => Err(Error::ThreadDied(name)),
+            None if report.is_none() => Err(Error::ThreadDied("calls".to_owned())),
+            None => Ok(ExitCode::SUCCESS),
+        }
+    }
+}
