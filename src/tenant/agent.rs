@@ -199,7 +199,7 @@ mod tests {
     use std::thread;
 
     use super::*;
-    use crate::tenant::stand_in::{Authority, Gate, StandIn, answer, net, net_trusting};
+    use crate::tenant::stand_in::{Authority, Gate, Seen, StandIn, answer, net, net_trusting};
 
     const SHORT: Limits =
         Limits { connect: Duration::from_millis(150), total: Duration::from_millis(150), idle: 1 };
@@ -227,7 +227,7 @@ mod tests {
     #[test]
     fn a_connection_that_the_peer_has_closed_is_not_used_again() {
         let authority = Authority::new("our own CA");
-        let closing = |_: &crate::tenant::stand_in::Seen| answer(200, "one").then_close();
+        let closing = |_: &Seen| answer(200, "one").then_close();
         for (peer, agent) in [
             (StandIn::new(closing), agent(&net())),
             (StandIn::over_tls(&authority, closing), agent(&net_trusting(&authority))),
@@ -255,26 +255,29 @@ mod tests {
     fn time_runs_out_at_every_step() {
         let authority = Authority::new("our own CA");
         let gate = Gate::default();
-        let silent = |gate: &Gate| {
-            let gate = gate.clone();
-            move |_: &crate::tenant::stand_in::Seen| {
+        let waiting = [gate.clone(), gate.clone()];
+        let silent = waiting.map(|gate| {
+            move |_: &Seen| {
                 gate.wait();
                 answer(200, "")
             }
-        };
-        let plain = StandIn::new(silent(&gate));
-        let tls = StandIn::over_tls(&authority, silent(&gate));
+        });
+        let [silent, silent_too] = silent;
+        let plain = StandIn::new(silent);
+        let tls = StandIn::over_tls(&authority, silent_too);
         // Its answer promises more than ever comes.
         let cut = StandIn::new(|_| answer(200, "").with("Content-Length", "9"));
-        for (url, why) in [
-            (&plain.url, "no answer in time"),
-            (&tls.url, "no answer in time"),
-            (&cut.url, "no answer in time"),
-        ] {
+        for peer in [&plain, &tls, &cut] {
             let begin = Instant::now();
-            let error = post(&agent_within(&net_trusting(&authority), SHORT), url).expect_err(why);
-            assert_eq!(Unanswered { is_timeout: true, why: why.to_owned() }, error, "{url}");
-            assert!((140..3000).contains(&begin.elapsed().as_millis()), "{url}: {:?}", begin.elapsed());
+            let error = post(&agent_within(&net_trusting(&authority), SHORT), &peer.url).expect_err("late");
+            // On a busy host the time may be over before TLS stands.
+            assert!(error.is_timeout && error.why.ends_with("no answer in time"), "{}: {error:?}", peer.url);
+            assert!(
+                (140..3000).contains(&begin.elapsed().as_millis()),
+                "{}: {:?}",
+                peer.url,
+                begin.elapsed()
+            );
         }
         gate.open();
     }

@@ -74,6 +74,11 @@ impl Reply {
         self
     }
 
+    /// Answers nothing and closes the connection.
+    pub(crate) fn nothing() -> Reply {
+        answer(0, "").then_close()
+    }
+
     /// Closes the connection afterwards, without having said so.
     pub(crate) fn then_close(mut self) -> Reply {
         self.closes = true;
@@ -209,6 +214,9 @@ fn converse(stream: impl Read + Write, notes: &Notes, handler: &Handler) {
             seen
         });
         let reply = handler(&seen);
+        if reply.status == 0 {
+            break;
+        }
         let mut head = format!("HTTP/1.1 {} Whatever\r\n", reply.status);
         let has_length = reply.headers.iter().any(|(name, _)| name == "Content-Length");
         for (name, value) in &reply.headers {
