@@ -1,1 +1,7 @@
-//! outbound
+//! Bringing updates to their interactions: what is sent and what an answer means, and the workers that send it.
+
+mod request;
+mod worker;
+
+pub use request::{body, idempotency_key, outcome, path};
+pub use worker::{Client, Cutter, work};
