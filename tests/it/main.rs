@@ -1,0 +1,7 @@
+//! What dtmfd promises, tested from outside: one binary, so that it links once.
+
+mod delivery;
+mod process;
+mod script;
+mod tidy;
+mod walks;

@@ -1,0 +1,450 @@
+//! The real binary, run as people run it: exit codes, signals, and an independent tenant over TLS.
+
+use std::fs;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, unbounded};
+use dtmfd::engine::Key;
+use dtmfd::sandbox::{Faults, StandIn};
+
+const BINARY: &str = env!("CARGO_BIN_EXE_dtmfd");
+/// Long enough for anything here on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn root(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+/// A program that is ended with the test, whose words can be waited for.
+struct Program {
+    child: Child,
+    lines: Receiver<String>,
+    heard: Vec<String>,
+    readers: Vec<JoinHandle<()>>,
+}
+
+impl Program {
+    fn start(mut command: Command) -> Program {
+        let mut child =
+            command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
+        let (sender, lines) = unbounded();
+        let stdout = child.stdout.take().expect("it is piped");
+        let stderr = child.stderr.take().expect("it is piped");
+        let other = sender.clone();
+        let readers = vec![
+            std::thread::spawn(move || {
+                BufReader::new(stdout).lines().map_while(Result::ok).for_each(|line| drop(sender.send(line)));
+            }),
+            std::thread::spawn(move || {
+                BufReader::new(stderr).lines().map_while(Result::ok).for_each(|line| drop(other.send(line)));
+            }),
+        ];
+        Program { child, lines, heard: Vec::new(), readers }
+    }
+
+    /// Returns the first line that holds `words`, from what was not waited for yet.
+    #[track_caller]
+    fn wait_for(&mut self, words: &str) -> String {
+        let deadline = Instant::now() + PATIENCE;
+        while let Ok(line) = self.lines.recv_deadline(deadline) {
+            self.heard.push(line);
+            let line = self.heard.last().expect("just pushed");
+            if line.contains(words) {
+                return line.clone();
+            }
+        }
+        panic!("never said {words:?}:\n{}", self.heard.join("\n"));
+    }
+
+    fn signal(&self, name: &str) {
+        let status = Command::new("kill").args([&format!("-{name}"), &self.child.id().to_string()]).status();
+        assert!(status.expect("kill runs").success());
+    }
+
+    /// Waits for the end, and returns everything that was said.
+    #[track_caller]
+    fn end(mut self, within: Duration) -> (ExitStatus, String) {
+        let deadline = Instant::now() + within;
+        loop {
+            // What it says must be read, or it might wait for us.
+            while let Ok(line) = self.lines.recv_timeout(Duration::from_millis(10)) {
+                self.heard.push(line);
+            }
+            if let Some(status) = self.child.try_wait().expect("it can be waited for") {
+                self.readers.drain(..).for_each(|reader| reader.join().expect("reading does not panic"));
+                self.heard.extend(self.lines.try_iter());
+                return (status, self.heard.join("\n"));
+            }
+            assert!(Instant::now() < deadline, "still running after {within:?}:\n{}", self.heard.join("\n"));
+        }
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn dtmfd(arguments: &[&str]) -> Command {
+    let mut command = Command::new(BINARY);
+    command.args(arguments).current_dir(root("tests"));
+    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("CXONE_") || name.starts_with("DTMFD_")) {
+        command.env_remove(name);
+    }
+    command
+}
+
+fn output(mut command: Command) -> (Option<i32>, String) {
+    let Output { status, stdout, stderr } = command.output().expect("it runs");
+    (status.code(), format!("{}{}", String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr)))
+}
+
+fn sandbox(more: &[&str]) -> (Option<i32>, String) {
+    let usual = ["sandbox", "--listen", "127.0.0.1:0", "--ivr", "trees/seed.json"];
+    output(dtmfd(&[&usual, more].concat()))
+}
+
+#[test]
+fn the_sandbox_shows_the_journey_of_a_call() {
+    let (code, text) = sandbox(&["--press", "demo=1A1", "--exit"]);
+    assert_eq!(Some(0), code, "{text}");
+    for said in [
+        "token",
+        "WebSocket",
+        "main_menu → department",
+        "department → confirm",
+        r#"ivr_selection=["1","A","1"] ivr_status=completed"#,
+        "200",
+        "call ended: completed",
+    ] {
+        assert!(text.contains(said), "{said:?} is not in\n{text}");
+    }
+    assert!(text.trim_end().ends_with("ok: 1 call pressed, all ended as asked and their variables arrived"), "{text}");
+}
+
+#[test]
+fn the_sandbox_gets_through_every_fault() {
+    for fault in [
+        &["--fail", "429:2"][..],
+        &["--fail", "503:3"],
+        &["--fail", "401"],
+        &["--drop", "1s"],
+        &["--slow", "800ms"],
+        &["--fail", "401", "--fail", "503:1", "--slow", "100ms", "--drop", "300ms"],
+    ] {
+        let presses = ["--exit", "--press", "demo=1A1:completed", "two=2 w B W 1:completed"];
+        let (code, text) = sandbox(&[fault, &presses].concat());
+        assert_eq!(Some(0), code, "{fault:?}:\n{text}");
+    }
+}
+
+#[test]
+fn the_sandbox_says_where_a_call_ended_otherwise() {
+    let (code, text) = sandbox(&["--press", "demo=1A:completed", "gone=1!:hangup", "late=1~:timeout_fallback", "--exit"]);
+    assert_eq!(Some(1), code, "{text}");
+    let verdict = text.trim_end().lines().last().unwrap_or_default();
+    assert_eq!("failed: demo ended with timeout_fallback, not completed", verdict);
+}
+
+#[test]
+fn the_simulator_answers_exactly_as_the_seed_and_silence_falls_back() {
+    let mut command = dtmfd(&["sandbox", "--ivr", "trees/seed.json"]);
+    command.args(["--listen", "127.0.0.1:0"]);
+    let mut program = Program::start(command);
+    let line = program.wait_for("/simulator");
+    let (_, rest) = line.split_once("http://").expect("it says where");
+    let address = rest.split('/').next().unwrap_or_default().to_owned();
+    let pressed = Instant::now();
+    let answer = post(&address, "/simulator", r#"{"callId":"c1","digit":"1"}"#);
+    let (head, body) = answer.split_once("\r\n\r\n").expect("a head and a body");
+    assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
+    assert!(head.to_ascii_lowercase().contains("content-type: application/json"), "{head}");
+    assert_eq!(r#"{"status":"digit_processed"}"#, body);
+    program.wait_for("ivr_status=timeout_fallback");
+    assert!(pressed.elapsed() >= Duration::from_secs(10), "{:?} of silence", pressed.elapsed());
+    program.signal("INT");
+    let (status, text) = program.end(Duration::from_secs(10));
+    assert_eq!(Some(0), status.code(), "{text}");
+}
+
+fn post(address: &str, path: &str, body: &str) -> String {
+    let mut stream = TcpStream::connect(address).expect("it listens");
+    stream.set_read_timeout(Some(PATIENCE)).expect("a timeout can be set");
+    let head = format!(
+        "POST {path} HTTP/1.1\r\nHost: {address}\r\nContent-Type: application/x-www-form-urlencoded\r\n\
+         Content-Length: {}\r\n\r\n",
+        body.len()
+    );
+    stream.write_all(format!("{head}{body}").as_bytes()).expect("it reads");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("it answers and closes");
+    answer
+}
+
+#[test]
+fn every_missing_and_wrong_setting_is_told_at_once() {
+    let mut command = dtmfd(&["run", "--workers", "0", "--api-url", "http://tenant.example"]);
+    command.env("DTMFD_SIMULATOR", "perhaps");
+    let (code, text) = output(command);
+    assert_eq!(Some(78), code, "{text}");
+    for named in [
+        "CXONE_TENANT (--tenant)",
+        "CXONE_CLIENT_ID (--client-id)",
+        "CXONE_CLIENT_SECRET",
+        "CXONE_API_URL (--api-url)",
+        "DTMFD_WORKERS (--workers)",
+        "DTMFD_SIMULATOR (--simulator)",
+    ] {
+        assert!(text.contains(named), "{named} is not in\n{text}");
+    }
+}
+
+#[test]
+fn a_tree_that_is_wrong_is_told_with_its_place_and_what_would_be_right() {
+    let folder = Scratch::new("tree");
+    let tree = folder.write("wrong.json", "{\n  \"rootNode\": \"a\",\n  \"nodes\": {\n    \"a\": { \"choices\": { \"1\": \"b\" } }\n  }\n}\n");
+    let mut command = dtmfd(&["run", "--tenant", "t", "--client-id", "c", "--ivr", &tree]);
+    command.env("CXONE_CLIENT_SECRET", "s");
+    let (code, text) = output(command);
+    assert_eq!(Some(78), code, "{text}");
+    assert!(text.contains("wrong.json:4:30"), "{text}");
+    assert!(text.contains("= help:"), "{text}");
+    let mut command = dtmfd(&["run", "--tenant", "t", "--client-id", "c", "--ivr", "no-such-file.json"]);
+    command.env("CXONE_CLIENT_SECRET", "s");
+    let (code, text) = output(command);
+    assert_eq!(Some(78), code, "{text}");
+    assert!(text.contains("no-such-file.json") && text.contains("DTMFD_IVR"), "{text}");
+}
+
+#[test]
+fn a_wrong_command_line_is_a_usage_error() {
+    for arguments in [&["fly"][..], &["sandbox", "--fail", "x"], &["sandbox", "--press", "=1"], &["sandbox", "--exit"]] {
+        let (code, text) = output(dtmfd(arguments));
+        assert_eq!(Some(2), code, "{arguments:?}: {text}");
+    }
+}
+
+/// A tree whose calls end with their first key.
+const ONE_KEY: &str = r#"{ "rootNode": "a", "nodes": { "a": { "choices": { "1": { "outcome": "one" } } } } }"#;
+
+/// The service against a stand-in tenant with faults, with `calls` ended at once.
+fn service(faults: Faults, calls: usize, folder: &Scratch) -> (Program, StandIn) {
+    let tenant = StandIn::start(faults, |_| ()).expect("it listens");
+    let tree = folder.write("one-key.json", ONE_KEY);
+    let url = tenant.url();
+    let arguments =
+        ["run", "--tenant", "t", "--client-id", "c", "--listen", "127.0.0.1:0", "--api-url", &url, "--ivr", &tree];
+    let mut command = dtmfd(&arguments);
+    command.args(["--log-format", "human"]).env("CXONE_CLIENT_SECRET", "s3cr3t-of-the-test");
+    let mut program = Program::start(command);
+    program.wait_for("websocket open");
+    let key = Key::parse('1').expect("a key");
+    for call in 0..calls {
+        tenant.press(&format!("call-{call}"), key).expect("there is room");
+    }
+    for _ in 0..calls {
+        program.wait_for("call ended: one");
+    }
+    (program, tenant)
+}
+
+fn slow(delay: Duration) -> Faults {
+    Faults { fail: Vec::new(), drop_every: None, slow: Some(delay) }
+}
+
+fn failing() -> Faults {
+    Faults { fail: vec!["503:100000".parse().expect("a fault")], drop_every: None, slow: None }
+}
+
+#[test]
+fn sigterm_delivers_what_is_queued() {
+    let folder = Scratch::new("queued");
+    // Longer than it takes to say SIGTERM: with 4 workers the queue takes 13 rounds.
+    let tenant = StandIn::start(slow(Duration::from_millis(150)), |_| ()).expect("it listens");
+    drop(tenant);
+    let (program, tenant) = service(slow(Duration::from_millis(700)), 50, &folder);
+    program.signal("TERM");
+    let (status, text) = program.end(Duration::from_secs(10));
+    assert_eq!(Some(0), status.code(), "{text}");
+    for call in 0..50 {
+        assert!(tenant.accepted(&format!("call-{call}")).is_some(), "call-{call} is missing:\n{text}");
+    }
+    assert!(text.contains("every update was acknowledged"), "{text}");
+    assert!(!text.contains("s3cr3t-of-the-test"), "{text}");
+}
+
+#[test]
+fn sigterm_in_the_middle_of_retries_says_what_was_not_acknowledged() {
+    let folder = Scratch::new("retries");
+    let (program, _tenant) = service(failing(), 20, &folder);
+    program.signal("TERM");
+    let (status, text) = program.end(Duration::from_secs(10));
+    assert_eq!(Some(0), status.code(), "{text}");
+    assert!(text.contains("not acknowledged") && text.contains("waiting=20"), "{text}");
+}
+
+#[test]
+fn a_second_sigterm_leaves_at_once() {
+    let folder = Scratch::new("second");
+    let (mut program, _tenant) = service(slow(Duration::from_secs(30)), 3, &folder);
+    program.signal("TERM");
+    program.wait_for("stopping");
+    let second = Instant::now();
+    program.signal("TERM");
+    let (status, text) = program.end(Duration::from_secs(3));
+    assert_eq!(Some(128 + 15), status.code(), "{text}");
+    assert!(second.elapsed() < Duration::from_secs(3));
+}
+
+#[test]
+fn sighup_reads_the_tree_again_and_keeps_it_where_the_new_one_is_wrong() {
+    let folder = Scratch::new("reload");
+    let (mut program, tenant) = service(Faults::default(), 1, &folder);
+    let key = Key::parse('1').expect("a key");
+    folder.write("one-key.json", "{");
+    program.signal("HUP");
+    program.wait_for("the tree stays as it is");
+    tenant.press("before", key).expect("there is room");
+    program.wait_for("call ended: one");
+    folder.write("one-key.json", &ONE_KEY.replace("\"one\"", "\"uno\""));
+    program.signal("HUP");
+    program.wait_for("new calls walk the tree");
+    tenant.press("after", key).expect("there is room");
+    program.wait_for("call ended: uno");
+    program.signal("TERM");
+    assert_eq!(Some(0), program.end(Duration::from_secs(10)).0.code());
+}
+
+/// A folder of its own, gone with the test.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new(name: &str) -> Scratch {
+        let path = std::env::temp_dir().join(format!("dtmfd-test-{}-{name}", std::process::id()));
+        fs::create_dir_all(&path).expect("a folder can be made");
+        Scratch(path)
+    }
+
+    fn write(&self, name: &str, text: &str) -> String {
+        let path = self.0.join(name);
+        fs::write(&path, text).expect("it can be written");
+        path.display().to_string()
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Runs the independent tenant, over TLS with a CA of its own, and the service against it. Returns what
+/// the tenant found, or nothing where there is no Python.
+fn against_the_independent_tenant(name: &str, options: &[&str]) -> Option<String> {
+    if Command::new("python3").arg("--version").output().is_err() {
+        // Loudly: a test that did not run must not look like one that passed.
+        let _ = writeln!(std::io::stderr(), "SKIPPED {name}: the independent tenant needs python3");
+        return None;
+    }
+    let folder = Scratch::new(name);
+    let (authority, certificate, key) = certificates();
+    let ca = folder.write("ca.pem", &authority);
+    let (cert, key) = (folder.write("cert.pem", &certificate), folder.write("key.pem", &key));
+    let mut command = Command::new("python3");
+    command.arg(root("tests/standin/tenant.py")).args(["--cert", &cert, "--key", &key, "--deadline", "240"]);
+    command.args(options);
+    let mut tenant = Program::start(command);
+    let listening = tenant.wait_for("LISTENING");
+    let url = format!("https://localhost:{}", listening.trim_start_matches("LISTENING").trim());
+    let tree = root("tests/trees/seed.json").display().to_string();
+    let arguments =
+        ["run", "--tenant", "t", "--client-id", "c", "--listen", "127.0.0.1:0", "--api-url", &url, "--ivr", &tree];
+    let mut command = dtmfd(&arguments);
+    command.args(["--ca-file", &ca, "--log", "warn"]).env("CXONE_CLIENT_SECRET", "s");
+    let service = Program::start(command);
+    let (status, text) = tenant.end(Duration::from_secs(250));
+    let figures = text.lines().last().unwrap_or_default().to_owned();
+    service.signal("TERM");
+    let (ended, said) = service.end(Duration::from_secs(10));
+    assert!(status.success(), "the tenant found fault:\n{text}\n--- the service said:\n{said}");
+    assert_eq!(Some(0), ended.code(), "{said}");
+    let _ = writeln!(std::io::stderr(), "{name}: {figures}");
+    Some(figures)
+}
+
+/// Returns a certificate authority, and a certificate for localhost with its key, all as PEM.
+fn certificates() -> (String, String, String) {
+    use openssl::asn1::Asn1Time;
+    use openssl::bn::{BigNum, MsbOption};
+    use openssl::hash::MessageDigest;
+    use openssl::pkey::PKey;
+    use openssl::rsa::Rsa;
+    use openssl::x509::extension::{BasicConstraints, SubjectAlternativeName};
+    use openssl::x509::{X509, X509Builder, X509NameBuilder};
+
+    let pem = |bytes: Vec<u8>| String::from_utf8(bytes).expect("PEM is ASCII");
+    let begin = |name: &str| -> X509Builder {
+        let mut subject = X509NameBuilder::new().expect("a name");
+        subject.append_entry_by_text("CN", name).expect("a common name");
+        let mut serial = BigNum::new().expect("a number");
+        serial.rand(127, MsbOption::MAYBE_ZERO, false).expect("a random number");
+        let mut builder = X509::builder().expect("a builder");
+        builder.set_version(2).expect("version 3");
+        builder.set_serial_number(&serial.to_asn1_integer().expect("a serial")).expect("a serial");
+        builder.set_subject_name(&subject.build()).expect("a subject");
+        builder.set_not_before(&Asn1Time::days_from_now(0).expect("today")).expect("today");
+        builder.set_not_after(&Asn1Time::days_from_now(2).expect("soon")).expect("soon");
+        builder
+    };
+    let new_key = || PKey::from_rsa(Rsa::generate(2048).expect("a key")).expect("a key");
+    let (ca_key, key) = (new_key(), new_key());
+
+    let mut builder = begin("dtmfd test CA");
+    builder.set_issuer_name(begin("dtmfd test CA").build().subject_name()).expect("an issuer");
+    builder.set_pubkey(&ca_key).expect("a key");
+    builder.append_extension(BasicConstraints::new().critical().ca().build().expect("an extension")).expect("a CA");
+    builder.sign(&ca_key, MessageDigest::sha256()).expect("a signature");
+    let authority = builder.build();
+
+    let mut builder = begin("localhost");
+    builder.set_issuer_name(authority.subject_name()).expect("an issuer");
+    builder.set_pubkey(&key).expect("a key");
+    let names = SubjectAlternativeName::new()
+        .dns("localhost")
+        .build(&builder.x509v3_context(Some(&authority), None))
+        .expect("an extension");
+    builder.append_extension(names).expect("names");
+    builder.sign(&ca_key, MessageDigest::sha256()).expect("a signature");
+    let certificate = builder.build();
+    (
+        pem(authority.to_pem().expect("PEM")),
+        pem(certificate.to_pem().expect("PEM")),
+        pem(key.private_key_to_pem_pkcs8().expect("PEM")),
+    )
+}
+
+#[test]
+fn ten_thousand_calls_each_get_exactly_one_right_update() {
+    against_the_independent_tenant("plain", &["--calls", "10000", "--window", "500", "--garbage", "200"]);
+}
+
+#[test]
+fn ten_thousand_calls_survive_drops_and_failing_answers() {
+    let options = [
+        "--calls", "10000", "--window", "500", "--drops", "20", "--p429", "5", "--p500", "5", "--preset", "1",
+        "--drop-kinds", "rst,fin,1000,1001,1011,utf8,huge",
+    ];
+    against_the_independent_tenant("faults", &options);
+}
+
+#[test]
+fn two_hundred_calls_ended_at_once_are_delivered_though_each_answer_takes_a_second() {
+    against_the_independent_tenant("burst", &["--calls", "1", "--burst", "200", "--hold", "--silent", "50"]);
+}
