@@ -17,6 +17,7 @@ pub mod serve;
 
 pub mod engine;
 
+pub mod call_id;
 pub mod driver;
 pub mod inbox;
 

@@ -1,0 +1,311 @@
+//! When to ping, when to give a connection up and when to come back. Pure: it is told the time, in
+//! milliseconds from any origin, and random numbers.
+
+use std::time::Duration;
+
+/// The reader's times. The defaults are SPEC.md's; tests take shorter ones.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Timings {
+    /// Resolving, connecting, TLS and the upgrade take at most this long, all in all.
+    pub connect: Duration,
+    /// A ping of ours goes out this often.
+    pub ping: Duration,
+    /// A connection that nothing at all came on for so long is dead.
+    pub silence: Duration,
+    /// The longest wait before the first try after a connection. It doubles from try to try …
+    pub first_wait: Duration,
+    /// … up to this.
+    pub longest_wait: Duration,
+    /// A connection that held so long starts the waits over.
+    pub stable: Duration,
+    /// `Retry-After` is heeded up to this.
+    pub longest_hold: Duration,
+    /// How long the peer may take over the end of a connection.
+    pub closing: Duration,
+}
+
+impl Default for Timings {
+    fn default() -> Timings {
+        Timings {
+            connect: Duration::from_secs(15),
+            ping: Duration::from_secs(15),
+            silence: Duration::from_secs(25),
+            first_wait: Duration::from_millis(1_500),
+            longest_wait: Duration::from_secs(60),
+            stable: Duration::from_secs(60),
+            longest_hold: Duration::from_secs(300),
+            closing: Duration::from_secs(1),
+        }
+    }
+}
+
+/// What a connection needs next.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Need {
+    /// A ping, now.
+    Ping,
+    /// Nothing for so many milliseconds, at least 1; then ask again. It may be asked up to
+    /// [`Pulse::grain`] sooner.
+    Wait(u64),
+    /// To be given up: the peer has been silent for too long.
+    Burial,
+}
+
+/// The pulse of one connection: our pings, and how long the peer has been silent.
+#[derive(Clone, Debug)]
+pub struct Pulse {
+    ping_ms: u64,
+    silence_ms: u64,
+    /// A ping that is due within this goes out now.
+    grain_ms: u64,
+    ping_due_ms: u64,
+    heard_ms: u64,
+}
+
+impl Pulse {
+    /// Returns the pulse of a connection that was opened at `now_ms`.
+    pub fn new(timings: &Timings, now_ms: u64) -> Pulse {
+        let ping_ms = millis(timings.ping);
+        Pulse {
+            ping_ms,
+            silence_ms: millis(timings.silence),
+            grain_ms: (ping_ms / 60).max(1),
+            ping_due_ms: now_ms + ping_ms,
+            heard_ms: now_ms,
+        }
+    }
+
+    /// Returns what waits may be rounded down to: a sixtieth of a ping's turn, so that with digits
+    /// coming in all the time the wait to be set is another one only a few times a second.
+    pub fn grain(&self) -> Duration {
+        Duration::from_millis(self.grain_ms)
+    }
+
+    /// Says that bytes came at `at_ms`, whatever they were.
+    pub fn hear(&mut self, at_ms: u64) {
+        self.heard_ms = self.heard_ms.max(at_ms);
+    }
+
+    /// Returns what the connection needs at `now_ms`. Where that is a ping, the next one counts
+    /// from now: it goes out every `ping`, at most a sixtieth early and, if it is asked in time,
+    /// never late.
+    ///
+    /// Where it is asked too late for a ping, because a full inbox held us up, that time is no
+    /// silence: nobody had asked the peer for anything. For the same reason `now_ms` is to be the
+    /// time of the last read, unless a read has just found nothing.
+    pub fn need(&mut self, now_ms: u64) -> Need {
+        let late_ms = now_ms.saturating_sub(self.ping_due_ms);
+        let dead_ms = self.heard_ms + late_ms + self.silence_ms;
+        if now_ms >= dead_ms {
+            return Need::Burial;
+        }
+        if now_ms + self.grain_ms >= self.ping_due_ms {
+            self.heard_ms += late_ms;
+            self.ping_due_ms = self.ping_due_ms.max(now_ms) + self.ping_ms;
+            return Need::Ping;
+        }
+        Need::Wait(self.ping_due_ms.min(dead_ms) - now_ms)
+    }
+}
+
+/// When to come back after the end of a connection, or after one that could not be opened.
+#[derive(Clone, Debug)]
+pub struct Comeback {
+    timings: Timings,
+    /// How many ends there were since the last stable connection.
+    ends: u32,
+    opened_ms: Option<u64>,
+}
+
+impl Comeback {
+    /// Returns the policy before the first try, which needs no wait.
+    pub fn new(timings: &Timings) -> Comeback {
+        Comeback { timings: *timings, ends: 0, opened_ms: None }
+    }
+
+    /// Says that a connection was opened at `now_ms`.
+    pub fn opened(&mut self, now_ms: u64) {
+        self.opened_ms = Some(now_ms);
+    }
+
+    /// Returns how many milliseconds to wait after an end, or a failure to open, at `now_ms`.
+    ///
+    /// Full jitter: uniform below a bound that is `first_wait` after a stable connection and
+    /// doubles with every end up to `longest_wait`, so that many instances that lose their
+    /// connections at once don't return at once. `hold` is the peer's `Retry-After`: the wait is at
+    /// least that, at most `longest_hold`. `random` is any number.
+    pub fn wait_ms(&mut self, now_ms: u64, hold: Option<Duration>, random: u64) -> u64 {
+        let stable_ms = millis(self.timings.stable);
+        if self.opened_ms.take().is_some_and(|opened_ms| now_ms.saturating_sub(opened_ms) >= stable_ms) {
+            self.ends = 0;
+        }
+        let bound = self.timings.first_wait.saturating_mul(1 << self.ends.min(16));
+        let jitter = below(millis(bound.min(self.timings.longest_wait)), random);
+        self.ends += 1;
+        match hold {
+            Some(hold) => millis(hold.min(self.timings.longest_hold))
+                .saturating_add(jitter)
+                .min(millis(self.timings.longest_hold)),
+            None => jitter,
+        }
+    }
+
+    /// Returns how many milliseconds to wait where there was no token to come with, and its keeper
+    /// said when to ask again. That is no failure of the WebSocket: the waits don't grow by it.
+    pub fn wait_for_token_ms(&self, retry_in: Duration, random: u64) -> u64 {
+        millis(retry_in).saturating_add(below(millis(self.timings.first_wait), random))
+    }
+}
+
+/// A source of random numbers that needs to be no secret: SplitMix64.
+#[derive(Clone, Debug)]
+pub struct Random(u64);
+
+impl Random {
+    /// Returns the numbers that follow from `seed`.
+    pub fn new(seed: u64) -> Random {
+        Random(seed)
+    }
+
+    /// Returns the next one.
+    pub fn draw(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+}
+
+/// Maps `random` to `0..bound`, evenly; 0 if `bound` is 0.
+fn below(bound: u64, random: u64) -> u64 {
+    ((u128::from(bound) * u128::from(random)) >> 64) as u64
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pings_every_15_s_and_gives_up_after_25_s_of_silence_but_not_of_our_own() {
+        let mut pulse = Pulse::new(&Timings::default(), 1_000);
+        for (now_ms, heard_ms, expected) in [
+            (1_000, None, Need::Wait(15_000)),
+            (1_001, None, Need::Wait(14_999)),
+            (15_749, None, Need::Wait(251)),
+            (15_750, None, Need::Ping),
+            (15_750, None, Need::Wait(10_250)),
+            (25_999, None, Need::Wait(1)),
+            (26_000, None, Need::Burial),
+            (26_000, Some(25_990), Need::Wait(5_000)),
+            (31_000, Some(20_000), Need::Ping),
+            (50_989, None, Need::Ping),
+            (50_989, None, Need::Wait(4_990)),
+            (55_978, None, Need::Wait(1)),
+            (55_979, None, Need::Burial),
+        ] {
+            if let Some(heard_ms) = heard_ms {
+                pulse.hear(heard_ms);
+            }
+            assert_eq!(expected, pulse.need(now_ms), "at {now_ms}");
+        }
+    }
+
+    #[test]
+    fn an_idle_connection_wakes_only_to_ping() {
+        let mut pulse = Pulse::new(&Timings::default(), 0);
+        let (mut now_ms, mut wakes, mut pings) = (0, 0, 0);
+        while now_ms < 600_000 {
+            match pulse.need(now_ms) {
+                Need::Wait(wait) => {
+                    now_ms += wait - wait % 250;
+                    wakes += 1;
+                }
+                Need::Ping => {
+                    pings += 1;
+                    pulse.hear(now_ms + 20);
+                }
+                Need::Burial => panic!("it answered every ping"),
+            }
+        }
+        assert_eq!((39, 40), (pings, wakes));
+    }
+
+    #[test]
+    fn comes_back_within_a_wait_that_doubles_and_starts_over_after_a_stable_minute() {
+        let mut comeback = Comeback::new(&Timings::default());
+        let longest = |comeback: &mut Comeback, now_ms| comeback.wait_ms(now_ms, None, u64::MAX);
+        for bound in [1_500, 3_000, 6_000, 12_000, 24_000, 48_000, 60_000, 60_000] {
+            assert_eq!(bound - 1, longest(&mut comeback, 0));
+        }
+        comeback.opened(1_000);
+        assert_eq!(59_999, longest(&mut comeback, 60_999), "a millisecond short of a minute");
+        comeback.opened(1_000);
+        assert_eq!(1_499, longest(&mut comeback, 61_000));
+        assert_eq!(2_999, longest(&mut comeback, 200_000), "not opened in between");
+        assert_eq!(0, comeback.wait_ms(0, None, 0));
+        comeback.ends = u32::MAX - 1;
+        assert_eq!(59_999, longest(&mut comeback, 0));
+    }
+
+    #[test]
+    fn heeds_what_the_tenant_asks_for() {
+        let s = Duration::from_secs;
+        for (hold, random, expected) in [
+            (Some(s(0)), 0, 0),
+            (Some(s(7)), 0, 7_000),
+            (Some(s(7)), u64::MAX, 8_499),
+            (Some(s(299)), u64::MAX, 300_000),
+            (Some(s(86_400)), 0, 300_000),
+            (Some(Duration::MAX), u64::MAX, 300_000),
+            (None, 1 << 63, 750),
+        ] {
+            let actual = Comeback::new(&Timings::default()).wait_ms(0, hold, random);
+            assert_eq!(expected, actual, "{hold:?} {random}");
+        }
+        let comeback = Comeback::new(&Timings::default());
+        assert_eq!(5_750, comeback.wait_for_token_ms(s(5), 1 << 63));
+    }
+
+    /// Plays instances that lose their connections at once, and whose tries fail for a while. Returns
+    /// all their tries, and when each was back.
+    fn comebacks(seed: u64, instances: u64, refuse_until_ms: u64) -> Vec<Vec<u64>> {
+        let mut seeds = Random::new(seed);
+        (0..instances)
+            .map(|_| {
+                let mut random = Random::new(seeds.draw());
+                let mut comeback = Comeback::new(&Timings::default());
+                let (mut now_ms, mut tries) = (0, Vec::new());
+                loop {
+                    now_ms += comeback.wait_ms(now_ms, None, random.draw());
+                    tries.push(now_ms);
+                    if now_ms >= refuse_until_ms {
+                        return tries;
+                    }
+                }
+            })
+            .collect()
+    }
+
+    #[test]
+    fn two_hundred_instances_don_t_come_back_at_once() {
+        for seed in 0..50 {
+            for refuse_until_ms in [0, 10_000] {
+                let tries = comebacks(seed, 200, refuse_until_ms);
+                let mut back: Vec<u64> = tries.iter().filter_map(|tries| tries.last().copied()).collect();
+                back.sort_unstable();
+                let most = back
+                    .iter()
+                    .map(|&at| back.iter().filter(|&&b| (at..at + 100).contains(&b)).count())
+                    .max();
+                assert!(most <= Some(30), "seed {seed}: {most:?} of 200 within 100 ms");
+            }
+        }
+        let tries: usize = comebacks(1, 1_000, 3_600_000).iter().map(Vec::len).sum();
+        assert!(tries < 1_000 * 150, "an outage of an hour costs {tries} tries");
+    }
+}
