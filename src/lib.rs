@@ -16,6 +16,7 @@ pub mod error;
 pub mod serve;
 
 pub mod engine;
+pub mod press;
 
 pub mod call_id;
 pub mod driver;
