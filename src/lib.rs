@@ -18,6 +18,7 @@ pub mod serve;
 pub mod engine;
 
 pub mod driver;
+pub mod call_id;
 pub mod inbox;
 
 pub mod inbound;

@@ -1,1 +1,5 @@
-//! local
+//! The local API.
+
+mod head;
+mod problem;
+mod request;
