@@ -17,8 +17,8 @@ pub mod serve;
 
 pub mod engine;
 
-pub mod driver;
 pub mod call_id;
+pub mod driver;
 pub mod inbox;
 
 pub mod inbound;

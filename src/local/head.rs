@@ -51,7 +51,8 @@ impl<'a> Head<'a> {
             Ok(_) => return Err(bad_line()),
             Err(error) => return Err(refuse(error, bytes)),
         }
-        let (Some(method), Some(target), Some(minor)) = (request.method, request.path, request.version) else {
+        let (Some(method), Some(target), Some(minor)) = (request.method, request.path, request.version)
+        else {
             return Err(bad_line());
         };
         let fields = Fields(request.headers);
@@ -68,12 +69,17 @@ impl<'a> Head<'a> {
         let body_length = body_length(&fields)?;
         let mut kept = [None; KEPT.len()];
         for (place, name) in kept.iter_mut().zip(KEPT) {
-            *place = if name == "Accept" { fields.all(name).next().transpose()? } else { fields.once(name)? };
+            *place =
+                if name == "Accept" { fields.all(name).next().transpose()? } else { fields.once(name)? };
         }
         let expects_continue = match fields.once("Expect")? {
             Some(_) if minor == 0 => false, // RFC 9110 section 10.1.1: it means nothing there.
             Some(value) if !value.eq_ignore_ascii_case("100-continue") => {
-                return Err(Problem::new(417, "expectation_failed", "only Expect: 100-continue is understood"));
+                return Err(Problem::new(
+                    417,
+                    "expectation_failed",
+                    "only Expect: 100-continue is understood",
+                ));
             }
             value => value.is_some(),
         };
@@ -149,16 +155,19 @@ fn refuse(error: httparse::Error, bytes: &[u8]) -> Problem {
                 _ => bad_line(),
             }
         }
-        httparse::Error::HeaderName | httparse::Error::HeaderValue => {
-            Problem::new(400, "bad_header", "a header line is `Name: value`, and is not continued on the next")
-        }
+        httparse::Error::HeaderName | httparse::Error::HeaderValue => Problem::new(
+            400,
+            "bad_header",
+            "a header line is `Name: value`, and is not continued on the next",
+        ),
         httparse::Error::NewLine | httparse::Error::Status | httparse::Error::Token => bad_line(),
     }
 }
 
 /// Returns the authority of an absolute target, and the target in origin-form.
 fn split_target(target: &str) -> Result<(Option<&str>, Cow<'_, str>), Problem> {
-    let bad = || Problem::new(400, "bad_target", "a target is `/path` or `http://host/path`, in printable ASCII");
+    let bad =
+        || Problem::new(400, "bad_target", "a target is `/path` or `http://host/path`, in printable ASCII");
     if !target.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#') {
         return Err(bad());
     }
@@ -196,9 +205,11 @@ fn body_length(fields: &Fields<'_, '_>) -> Result<usize, Problem> {
     let length = fields.once("Content-Length")?;
     if fields.all("Transfer-Encoding").next().is_some() {
         return Err(match length {
-            Some(_) => {
-                Problem::new(400, "bad_content_length", "Content-Length and Transfer-Encoding exclude each other")
-            }
+            Some(_) => Problem::new(
+                400,
+                "bad_content_length",
+                "Content-Length and Transfer-Encoding exclude each other",
+            ),
             None => Problem::new(
                 501,
                 "transfer_encoding_unsupported",

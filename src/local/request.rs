@@ -90,8 +90,8 @@ impl Arriving {
             Part::Body { length } if self.bytes.len() >= length => {
                 Ok(Progress::Whole(std::mem::take(&mut self.bytes)))
             }
-            _ if expects_continue => Ok(Progress::Continue),
-            _ => Ok(Progress::More),
+            Part::Body { .. } if expects_continue => Ok(Progress::Continue),
+            Part::Body { .. } | Part::Head { .. } => Ok(Progress::More),
         }
     }
 }
@@ -138,7 +138,7 @@ mod tests {
             match arriving.take(piece, "p").map_err(|problem| (problem.status, problem.code))? {
                 Progress::Continue => n_continues += 1,
                 Progress::More if !rest.is_empty() => (),
-                progress => return Ok((progress, n_continues)),
+                progress @ (Progress::More | Progress::Whole(_)) => return Ok((progress, n_continues)),
             }
             assert!(arriving.bytes.capacity() <= HEAD_MAX + BODY_MAX + 1024);
         }
