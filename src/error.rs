@@ -3,6 +3,8 @@
 use std::io;
 use std::process::ExitCode;
 
+use crate::tree::ReadError;
+
 /// Why dtmfd cannot start, or has to stop.
 ///
 /// A message names the place and what is wrong there, then what would be right. It never repeats its
@@ -14,13 +16,8 @@ pub enum Error {
     #[error("{}", settings(.0))]
     Settings(Vec<String>),
     /// The tree could not be read.
-    #[error("cannot read the tree {path} (DTMFD_IVR, --ivr)")]
-    ReadTree {
-        /// The file.
-        path: String,
-        /// Why.
-        source: io::Error,
-    },
+    #[error("cannot read the tree (DTMFD_IVR, --ivr)")]
+    ReadTree(#[source] ReadError),
     /// The tree is wrong; the findings were rendered for people.
     #[error("{findings}\nthe tree {path} can't be walked")]
     Tree {
@@ -62,7 +59,7 @@ impl Error {
     /// Returns the exit code that this ends the process with.
     pub fn exit_code(&self) -> ExitCode {
         ExitCode::from(match self {
-            Error::Settings(_) | Error::ReadTree { .. } | Error::Tree { .. } | Error::Listen { .. } => 78,
+            Error::Settings(_) | Error::ReadTree(_) | Error::Tree { .. } | Error::Listen { .. } => 78,
             Error::ThreadDied(_) => 70,
             Error::System { .. } => 1,
         })

@@ -8,6 +8,7 @@ use clap::{Parser, Subcommand};
 
 use crate::engine::Ivr;
 use crate::error::Error;
+use crate::tree::Loaded;
 
 mod run;
 mod sandbox;
@@ -47,20 +48,16 @@ impl Cli {
 
 /// Reads a tree that calls can walk.
 fn read_tree(path: &Path) -> Result<Arc<Ivr>, Error> {
-    let name = path.display().to_string();
-    let text = crate::tree::read(path).map_err(|source| Error::ReadTree { path: name.clone(), source })?;
-    load_tree(&name, &text)
+    let source = crate::tree::read(path).map_err(Error::ReadTree)?;
+    walkable(source.load(), &path.display().to_string(), &source.text)
 }
 
-fn load_tree(name: &str, text: &str) -> Result<Arc<Ivr>, Error> {
-    let loaded = crate::tree::load(text);
-    match loaded.ivr {
-        Some(ivr) => Ok(ivr),
-        None => {
-            let findings = crate::tree::human(&loaded.findings, name, text, false);
-            Err(Error::Tree { path: name.to_owned(), findings })
-        }
-    }
+/// Returns the tree that was loaded, if calls can walk it.
+fn walkable(loaded: Loaded, name: &str, text: &str) -> Result<Arc<Ivr>, Error> {
+    loaded.ivr.ok_or_else(|| {
+        let findings = crate::tree::human(&loaded.findings, name, text, false);
+        Error::Tree { path: name.to_owned(), findings }
+    })
 }
 
 /// Looks a variable of the environment up; what is no UTF-8 counts as not set.

@@ -10,7 +10,7 @@ use clap::Args;
 use crossbeam_channel::{Receiver, bounded};
 use log::{LevelFilter, info, warn};
 
-use super::{environment, load_tree, read_tree};
+use super::{environment, read_tree, walkable};
 use crate::config::{Config, Flags, LISTEN, LogSettings, Settings, TREE, Tenant};
 use crate::driver::CallEnd;
 use crate::engine::{Answer, Ivr};
@@ -22,7 +22,7 @@ use crate::press::{self, Step};
 use crate::sandbox::{Callers, Fail, Faults, Post, PressSpec, Seen, StandIn, parse_duration};
 use crate::serve::{Cause, Service, watch_signals};
 use crate::tenant::{Kind, Secret, Url};
-use crate::tree::SAMPLE;
+use crate::tree::{SAMPLE, SAMPLE_NAME};
 
 /// How many ended calls may wait to be heard of: far more than a command line can press.
 const ENDS_MAX: usize = 16_384;
@@ -74,7 +74,7 @@ impl Sandbox {
         let (name, ivr) = match given {
             Some(path) => (path.display().to_string(), read_tree(&path)?),
             None if Path::new(TREE).exists() => (TREE.to_owned(), read_tree(Path::new(TREE))?),
-            None => ("the seed's, built in".to_owned(), load_tree("the built-in sample", SAMPLE)?),
+            None => (SAMPLE_NAME.to_owned(), walkable(crate::tree::load(SAMPLE), SAMPLE_NAME, SAMPLE)?),
         };
         init(log.level, log.format, Out::Stdout);
 

@@ -7,11 +7,13 @@
 mod exchange;
 mod faults;
 mod press_spec;
+mod presses;
 mod store;
 mod tenant;
 mod voice;
 
 pub use faults::{DurationError, Fail, FailError, Faults, parse_duration};
+pub use presses::Callers;
 pub use press_spec::{PressSpec, PressSpecError};
 pub use store::Post;
 pub use tenant::{Seen, StandIn};
