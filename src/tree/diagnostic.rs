@@ -286,8 +286,12 @@ pub(super) fn is_unprintable(character: char) -> bool {
 /// Names longer than this are compared by their beginnings.
 const COMPARED_CHARS_MAX: usize = 64;
 
-/// Returns how many letters have to change to make one name the other. Letter case counts half.
+/// Returns how many letters have to change to make one name the other. Letter case counts half, and
+/// a name that only goes on counts as little as that.
 fn distance(a: &str, b: &str) -> usize {
+    if !a.is_empty() && b.get(..a.len()).is_some_and(|beginning| beginning.eq_ignore_ascii_case(a)) {
+        return usize::from(a != b);
+    }
     let a: Vec<char> = a.chars().take(COMPARED_CHARS_MAX).collect();
     let b: Vec<char> = b.chars().take(COMPARED_CHARS_MAX).collect();
     let mut row: Vec<usize> = (0..=b.len()).map(|column| column * 2).collect();

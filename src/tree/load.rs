@@ -9,11 +9,12 @@ use std::sync::Arc;
 use super::diagnostic::{Finding, Report, Span, code, quote};
 use super::fields::{Cx, Fields, MS_MAX, Shape};
 use super::node::{self, Written};
+use super::overlap::{Budget, Patterns};
 use super::scenario::{self, Scenario};
 use super::settings::{self, Settings};
 use super::syntax::{self, Member, Value};
-use super::{collect, lint, overlap, reach};
-use crate::engine::{Ivr, Limits, NodeId, OnEnd, SlotId};
+use super::{collect, lint, reach};
+use crate::engine::{Ivr, Limits, NodeId, OnEnd, Pattern, SlotId};
 
 /// The most nodes of a tree.
 pub const NODES_MAX: usize = 10_000;
@@ -74,7 +75,7 @@ pub fn load(text: &str) -> Loaded {
         nodes: HashMap::new(),
         slots: HashMap::new(),
         slot_names: Vec::new(),
-        budget: overlap::Budget::default(),
+        budget: Budget::default(),
     };
     let (ivr, tests) = tree(&mut cx, &value).unwrap_or_default();
     let ivr = ivr.filter(|_| !cx.report.has_errors());
@@ -99,7 +100,7 @@ fn tree<'v>(cx: &mut Cx<'v>, value: &'v Value<'v>) -> Option<(Option<Ivr>, Vec<S
         lint::letters_in_defaults(cx, member);
     }
     let keys = fields.get("keys").map_or(Some(Vec::new()), |member| keys(cx, member));
-    let entries = fields.get("entries").map_or(Some(Box::default()), |member| entries(cx, member));
+    let entries = fields.get("entries").map_or(Some(Vec::new()), |member| entries(cx, member));
     let limits = fields.get("limits").map_or(Some(Limits::default()), |member| limits(cx, member));
     let on_end = fields.get("onEnd").map_or(Some(None), |member| on_end(cx, member).map(Some));
     let bounce_ms = fields.get("dedupe").map_or(Some(BOUNCE_MS), |member| bounce_ms(cx, member));
@@ -128,7 +129,7 @@ fn tree<'v>(cx: &mut Cx<'v>, value: &'v Value<'v>) -> Option<(Option<Ivr>, Vec<S
         Some(Ivr {
             nodes: nodes.filter(|nodes| nodes.len() == members.len())?,
             root: root?,
-            entries: entries?,
+            entries: entries?.into(),
             slots,
             limits: limits?,
             on_end: on_end?,
@@ -195,18 +196,19 @@ fn root<'v>(cx: &mut Cx<'v>, tree: &Value<'v>, fields: &Fields<'v>, knows_nodes:
 fn keys<'v>(cx: &mut Cx<'v>, member: &'v Member<'v>) -> Option<Vec<Written<'v>>> {
     let keys = node::choices_of(cx, member)?;
     lint::letters_in_keys(cx, member, &keys);
-    let mut seen = HashMap::new();
-    for key in &keys {
-        if let Some(other) = seen.insert(&key.pattern.0, key.text) {
-            let message = format!("`keys`: {} and {} match the same entry", quote(key.text), quote(other));
-            let help = "each key string stands in `keys` once";
-            cx.report.error(code::OVERLAPPING_CHOICES, key.span.clone(), message, help);
+    let patterns: Vec<&Pattern> = keys.iter().map(|key| &key.pattern).collect();
+    let patterns = Patterns::new(&patterns, &cx.budget);
+    for (index, key) in keys.iter().enumerate() {
+        if let Some(other) = patterns.overlapping(index) {
+            let message =
+                format!("`keys`: {} and {} match the same entry", quote(key.text), quote(keys[other].text));
+            cx.report.error(code::OVERLAPPING_CHOICES, key.span.clone(), message, node::OVERLAP_HELP);
         }
     }
     Some(keys)
 }
 
-fn entries<'v>(cx: &mut Cx<'v>, member: &'v Member<'v>) -> Option<Box<[(Box<str>, NodeId)]>> {
+fn entries<'v>(cx: &mut Cx<'v>, member: &'v Member<'v>) -> Option<Vec<(Box<str>, NodeId)>> {
     let members: Vec<_> = cx.object(&member.value, &member.name)?.collect();
     let mut entries = Vec::with_capacity(members.len());
     for member in members {
@@ -214,7 +216,7 @@ fn entries<'v>(cx: &mut Cx<'v>, member: &'v Member<'v>) -> Option<Box<[(Box<str>
         let node = name.and_then(|name| cx.node(name, &member.value.span, code::MISSING_TARGET));
         entries.extend(node.map(|node| (Box::from(&*member.name), node)));
     }
-    Some(entries.into())
+    Some(entries)
 }
 
 fn limits<'v>(cx: &mut Cx<'v>, member: &'v Member<'v>) -> Option<Limits> {

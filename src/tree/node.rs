@@ -40,6 +40,10 @@ const NODE: Shape = Shape {
 const CHOICE: Shape =
     Shape { what: "a choice", keys: &["nextNode", "outcome", "label", "set"], any_case: &[] };
 
+/// What is right where two choices overlap.
+pub(super) const OVERLAP_HELP: &str =
+    "of two choices that match one entry, one has fewer wildcards, and it wins";
+
 /// What the seed calls the end of a walk.
 const COMPLETED: &str = "completed";
 
@@ -311,8 +315,7 @@ fn compare<'v>(
         if index < own {
             if let Some(other) = patterns.overlapping(index) {
                 let message = format!("{name}: {text} and {} match the same entry", quote(all[other].text));
-                let help = "of two choices that match one entry, one has fewer wildcards, and it wins";
-                report.error(code::OVERLAPPING_CHOICES, choice.span.clone(), message, help);
+                report.error(code::OVERLAPPING_CHOICES, choice.span.clone(), message, OVERLAP_HELP);
                 continue;
             }
             if let Some(others) = patterns.shadows(index, decide_ms == 0) {

@@ -1,7 +1,7 @@
 //! Findings as people, scripts and GitHub read them.
 
 use annotate_snippets::renderer::{DEFAULT_TERM_WIDTH, Renderer};
-use annotate_snippets::{AnnotationKind, Level, Origin, Snippet};
+use annotate_snippets::{AnnotationKind, Level, Snippet};
 use serde::Serialize;
 
 use super::diagnostic::{Finding, Severity, Span, is_unprintable};
@@ -39,10 +39,10 @@ impl<'a> Lines<'a> {
         Place { line, column: column + 1 }
     }
 
-    /// Returns what of the line at `place` lies around `span`, and `span` in it, cut to that line.
-    fn excerpt(&self, place: Place, span: &Span) -> (&'a str, Span) {
-        let line_start = self.starts[place.line - 1];
-        let line_end = self.starts.get(place.line).map_or(self.source.len(), |next| next - 1);
+    /// Returns what of a line lies around `span`, and `span` in it, cut to that line.
+    fn excerpt(&self, line: usize, span: &Span) -> (&'a str, Span) {
+        let line_start = self.starts[line - 1];
+        let line_end = self.starts.get(line).map_or(self.source.len(), |next| next - 1);
         let line_end = line_start + self.source[line_start..line_end].trim_end_matches('\r').len();
         let start = floor(self.source, span.start).clamp(line_start, line_end);
         let end = ceil(self.source, span.end).clamp(start, line_end);
@@ -74,26 +74,35 @@ pub fn human(findings: &[Finding], path: &str, source: &str, color: bool) -> Str
     let path = printable(path);
     let mut text = String::new();
     for finding in findings {
-        let level = match finding.severity {
-            Severity::Error => Level::ERROR,
-            Severity::Warning => Level::WARNING,
-        };
-        let place = lines.place(finding.span.start);
-        let (excerpt, span) = lines.excerpt(place, &finding.span);
-        let group = level
-            .primary_title(printable(&finding.message))
-            .id(finding.code)
-            .element(Origin::path(path.as_str()).line(place.line).char_column(place.column))
-            .element(
-                Snippet::source(excerpt)
-                    .line_start(place.line)
-                    .annotation(AnnotationKind::Primary.span(span)),
-            )
-            .element(Level::HELP.message(printable(&finding.help)));
-        text.push_str(&renderer.render(&[group]));
+        text.push_str(&shown(finding, &path, &lines, &renderer));
         text.push_str("\n\n");
     }
     text
+}
+
+fn shown(finding: &Finding, path: &str, lines: &Lines<'_>, renderer: &Renderer) -> String {
+    let level = match finding.severity {
+        Severity::Error => Level::ERROR,
+        Severity::Warning => Level::WARNING,
+    };
+    let Place { line, column } = lines.place(finding.span.start);
+    let (excerpt, span) = lines.excerpt(line, &finding.span);
+    let shown_column = excerpt[..span.start].chars().count() + 1;
+    let snippet = Snippet::source(excerpt).line_start(line).path(path);
+    let group = level
+        .primary_title(printable(&finding.message))
+        .id(finding.code)
+        .element(snippet.annotation(AnnotationKind::Primary.span(span)))
+        .element(Level::HELP.message(printable(&finding.help)));
+    let text = renderer.render(&[group]);
+    match text.split_once('\n') {
+        // The column in what is shown of a very long line is not the column in the file.
+        Some((title, rest)) if shown_column != column => {
+            let (shown, real) = (format!("{path}:{line}:{shown_column}"), format!("{path}:{line}:{column}"));
+            format!("{title}\n{}", rest.replacen(&shown, &real, 1))
+        }
+        _ => text,
+    }
 }
 
 /// A finding as `--format json` gives it.
@@ -220,6 +229,16 @@ mod tests {
         let text = human(&[finding(start..start + 10)], "ivr.json", &source, false);
         assert!(text.contains(" --> ivr.json:1:600002\n"), "{text}");
         assert!(text.contains("\"nextnode\"") && text.len() < 1000, "{text}");
+        let text = human(&[finding(start..start + 10)], "ivr.json", &source, true);
+        assert!(text.contains("ivr.json:1:600002"), "{text}");
+    }
+
+    #[test]
+    fn counts_tabs_and_wide_letters_as_one_column_each() {
+        let text = human(&[finding(6..7)], "x", "\t電é\n", false);
+        assert!(text.contains(" --> x:1:4\n"), "{text}");
+        let text = human(&[finding(4..6)], "x", "\t電é\n", false);
+        assert!(text.contains(" --> x:1:3\n"), "{text}");
     }
 
     #[test]

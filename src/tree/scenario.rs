@@ -47,17 +47,14 @@ fn scenario<'v>(cx: &mut Cx<'v>, value: &'v Value<'v>) -> Option<Scenario> {
     let name = fields.get("name").and_then(|member| cx.string(&member.value, &member.name)).map(Box::from);
     let script = fields.get("press").and_then(|member| script(cx, member));
     let outcome = fields.get("outcome").and_then(|member| cx.filled(member));
-    let at = match fields.get("at") {
-        Some(member) => {
-            let name = cx.string(&member.value, &member.name);
-            let node = name.and_then(|name| cx.node(name, &member.value.span, code::MISSING_TARGET));
-            Some(name.filter(|_| node.is_some())?.into())
-        }
-        None => None,
-    };
+    let at = fields.get("at").map(|member| {
+        let name = cx.string(&member.value, &member.name)?;
+        cx.node(name, &member.value.span, code::MISSING_TARGET).map(|_| name.into())
+    });
     let set = fields.get("set").map_or_else(Vec::new, |member| variables(cx, member));
     let within_ms = fields.get("within").and_then(|member| cx.whole(member, 0..=MS_MAX));
     let (press, steps) = script?;
+    let at = at.map_or(Some(None), |at: Option<Box<str>>| at.map(Some))?;
     Some(Scenario { name, press, steps, outcome: outcome?.into(), at, set, within_ms, span })
 }
 

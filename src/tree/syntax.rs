@@ -339,3 +339,94 @@ impl Converter<'_> {
         members
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(text: &str) -> Option<(String, Span)> {
+        parse(text, &mut Report::default()).err().map(|finding| (finding.message, finding.span))
+    }
+
+    #[test]
+    fn reads_json_with_the_place_of_each_value() {
+        let text = "\u{feff} {\"a\\u00e9\" : [1, -2.5e3, true, null, \"\\ud83d\\ude00\\/\"]}\r\n";
+        let value = parse(text, &mut Report::default()).unwrap();
+        let Kind::Object(members) = &value.kind else { panic!("{value:?}") };
+        assert_eq!(("aé", "\"a\\u00e9\""), (&*members[0].name, &text[members[0].name_span.clone()]));
+        let Kind::Array(values) = &members[0].value.kind else { panic!("{value:?}") };
+        let texts: Vec<&str> = values.iter().map(|value| &text[value.span.clone()]).collect();
+        assert_eq!(texts, ["1", "-2.5e3", "true", "null", "\"\\ud83d\\ude00\\/\""]);
+        assert!(matches!(&values[4].kind, Kind::String(text) if text == "😀/"));
+    }
+
+    #[test]
+    fn refuses_what_rfc_8259_refuses() {
+        for (text, message, span) in [
+            ("", "the file is empty", 0..0),
+            ("\u{feff}", "the file is empty", 3..3),
+            ("{} x", "there is text after the tree's end", 3..4),
+            ("{}{}", "there is text after the tree's end", 2..3),
+            ("[1,]", "a comma before the closing bracket", 2..3),
+            ("[1 [2]]", "a comma is missing before this", 3..4),
+            ("{\"a\": 1 \"b\": 2}", "a comma is missing before this", 8..9),
+            ("[01]", "a number that begins with 0", 1..2),
+            ("00", "a number that begins with 0", 0..2),
+            ("[1.]", "not a number as JSON writes them", 1..3),
+            ("[.5]", "not a number as JSON writes them", 1..2),
+            ("[-]", "not a number as JSON writes them", 2..3),
+            ("[+1]", "not a number as JSON writes them", 1..2),
+            ("[0x1]", "not a number as JSON writes them", 1..2),
+            ("[1e999]", "a number too big for any reader", 1..6),
+            ("[\"\\x41\"]", "no such escape", 2..4),
+            ("[\"\\ud800\"]", "this escape is no character", 2..9),
+            ("[\"a\nb\"]", "U+000A inside a string: JSON writes it \\u000a", 3..4),
+            ("{\"a\tb\": 1}", "U+0009 inside a string: JSON writes it \\u0009", 3..4),
+            ("[1,\u{b}2]", "U+000B is no white space in JSON", 3..4),
+            ("[1\u{a0}]", "U+00A0 is no white space in JSON", 2..4),
+            ("[1] \u{feff}", "`\\u{feff}` has no place here", 4..7),
+            ("// x\n1", "a comment", 0..4),
+            ("['a']", "a key or string without double quotes", 1..2),
+            ("{a: 1}", "a key or string without double quotes", 1..2),
+            ("{\"a\" 1}", "a `:` is missing after the key", 5..6),
+            ("{\"a\":", "a value is missing after the `:`", 5..5),
+            ("[tru]", "`tru` has no place here", 1..4),
+            ("[NaN]", "`NaN` has no place here", 1..4),
+            ("[\"a", "this string is never closed", 1..2),
+            ("{\"a\": [1", "this `[` is never closed", 6..7),
+            ("{\n\"a\": 1", "this `{` is never closed", 0..1),
+            ("]", "`]` has no place here", 0..1),
+        ] {
+            assert_eq!(Some((message.to_owned(), span)), refused(text), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn refuses_deep_nesting_without_overflowing() {
+        for text in
+            ["[".repeat(100_000), "{\"a\":".repeat(100_000), "[".repeat(100_000) + &"]".repeat(100_000)]
+        {
+            assert_eq!(Some("nested too deeply".to_owned()), refused(&text).map(|(message, _)| message));
+        }
+    }
+
+    #[test]
+    fn keeps_the_first_of_keys_that_repeat_and_lets_comments_repeat_theirs() {
+        let mut report = Report::default();
+        let text = r#"{"a": 1, "b": {"c": 1, "\u0063": 2}, "a": 3, "$x": {"d": 1, "d": 2}}"#;
+        let value = parse(text, &mut report).unwrap();
+        let Kind::Object(members) = &value.kind else { panic!("{value:?}") };
+        assert_eq!(3, members.len());
+        let (findings, _) = report.into_findings();
+        let found: Vec<_> = findings.into_iter().map(|finding| (finding.code, &text[finding.span])).collect();
+        assert_eq!(found, [(code::DUPLICATE_KEY, "\"\\u0063\""), (code::DUPLICATE_KEY, "\"a\"")]);
+    }
+
+    #[test]
+    fn finds_places_in_strings_with_escapes() {
+        let raw = r#""a\n\u00e9é\ud83d\ude00x""#;
+        for (offset, expected) in [(0, 1), (1, 2), (2, 4), (4, 10), (6, 12), (10, 24), (11, 25), (99, 25)] {
+            assert_eq!(expected, raw_offset(raw, offset), "{offset}");
+        }
+    }
+}

@@ -193,7 +193,7 @@ mod tests {
         #[test]
         fn never_panics_and_names_a_brace(text in "[{}a!é]{0,12}") {
             if let Err(at) = split(&text) {
-                prop_assert!(text[at..].starts_with(['{', '}']));
+                prop_assert!(text[at..].starts_with(['{', '}']), "no brace at {at}");
             }
         }
     }
