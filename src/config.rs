@@ -156,9 +156,7 @@ impl<'a> Settings<'a> {
     /// Reads what is logged, and how.
     pub fn log(&mut self, flags: &Flags) -> Option<LogSettings> {
         let level = self.read(flags.log.as_deref(), "DTMFD_LOG", "--log", |text| match text {
-            "off" | "error" | "warn" | "info" | "debug" => {
-                text.parse().map_err(|_| String::from("no level"))
-            }
+            "off" | "error" | "warn" | "info" | "debug" => text.parse().map_err(|_| String::from("no level")),
             _ => Err("it must be off, error, warn, info or debug".to_owned()),
         });
         let format = self.read(flags.log_format.as_deref(), "DTMFD_LOG_FORMAT", "--log-format", |text| {
@@ -239,10 +237,14 @@ impl<'a> Settings<'a> {
             if good { Ok(text.to_owned()) } else { Err("it holds letters, digits and `-` only".to_owned()) }
         });
         let tenant = self.required(tenant, "CXONE_TENANT", "--tenant", "the NAME in https://NAME.cxone.com");
-        let client_id =
-            self.read(flags.client_id.as_deref(), "CXONE_CLIENT_ID", "--client-id", |text| Ok(text.to_owned()));
-        let client_id =
-            self.required(client_id, "CXONE_CLIENT_ID", "--client-id", "the id of an OAuth client of the tenant");
+        let client_id = self
+            .read(flags.client_id.as_deref(), "CXONE_CLIENT_ID", "--client-id", |text| Ok(text.to_owned()));
+        let client_id = self.required(
+            client_id,
+            "CXONE_CLIENT_ID",
+            "--client-id",
+            "the id of an OAuth client of the tenant",
+        );
         let client_secret = self.client_secret();
         let given = |kind| move |text: &str| Url::parse(text, kind).map_err(|error| error.to_string());
         let api_url = self.read(flags.api_url.as_deref(), "CXONE_API_URL", "--api-url", given(Kind::Http));
@@ -384,7 +386,8 @@ mod tests {
     #[test]
     fn every_problem_is_told_at_once_and_names_variable_and_flag() {
         let flags = Flags { workers: Some("33".to_owned()), ..Flags::default() };
-        let env = [("DTMFD_SIMULATOR", "maybe"), ("CXONE_API_URL", "http://tenant.example"), ("DTMFD_LISTEN", "x")];
+        let env =
+            [("DTMFD_SIMULATOR", "maybe"), ("CXONE_API_URL", "http://tenant.example"), ("DTMFD_LISTEN", "x")];
         let told = problems(&env, &TenantFlags::default(), &flags);
         for (variable, flag) in [
             ("CXONE_TENANT", "--tenant"),
@@ -396,7 +399,11 @@ mod tests {
             ("DTMFD_SIMULATOR", "--simulator"),
         ] {
             let named = format!("{variable} ({flag})");
-            assert_eq!(1, told.iter().filter(|problem| problem.starts_with(&named)).count(), "{named} in {told:#?}");
+            assert_eq!(
+                1,
+                told.iter().filter(|problem| problem.starts_with(&named)).count(),
+                "{named} in {told:#?}"
+            );
         }
         assert_eq!(7, told.len(), "{told:#?}");
     }

@@ -233,7 +233,8 @@ struct Threads {
 
 impl Threads {
     fn spawn(&self, name: &str, body: impl FnOnce() + Send + 'static) -> Result<(), Error> {
-        let leaving = Leaving { name: name.to_owned(), causes: self.causes.clone(), _alive: self.alive.clone() };
+        let leaving =
+            Leaving { name: name.to_owned(), causes: self.causes.clone(), _alive: self.alive.clone() };
         spawn_unwatched(name, move || {
             let _leaving = leaving;
             body();

@@ -43,8 +43,12 @@ impl Run {
         info!(address, tree:% = path.display(); "the local API is open");
         match simulator {
             Some(Reach::Own) => warn!("local processes can press digits and write variables (--simulator)"),
-            Some(Reach::Live) => warn!("local processes can press digits, on live calls too (--simulator live)"),
-            Some(Reach::Dry) => info!("local processes can press digits; nothing is written (--simulator dry)"),
+            Some(Reach::Live) => {
+                warn!("local processes can press digits, on live calls too (--simulator live)")
+            }
+            Some(Reach::Dry) => {
+                info!("local processes can press digits; nothing is written (--simulator dry)")
+            }
             None => (),
         }
         let died = loop {

@@ -154,10 +154,9 @@ fn press_all(
     ended: &Receiver<CallEnd>,
 ) -> Result<Option<Cause>, Error> {
     loop {
-        let next = callers.step(tenant, service.inbox(), ended).map_err(|error| Error::System {
-            what: "cannot press",
-            source: io::Error::other(error),
-        })?;
+        let next = callers
+            .step(tenant, service.inbox(), ended)
+            .map_err(|error| Error::System { what: "cannot press", source: io::Error::other(error) })?;
         let Some(next) = next else { return Ok(None) };
         if let Some(cause) = service.wait_until(next)
             && cause != Cause::Reload

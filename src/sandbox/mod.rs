@@ -13,8 +13,8 @@ mod tenant;
 mod voice;
 
 pub use faults::{DurationError, Fail, FailError, Faults, parse_duration};
-pub use presses::Callers;
 pub use press_spec::{PressSpec, PressSpecError};
+pub use presses::Callers;
 pub use store::Post;
 pub use tenant::{Seen, StandIn};
 pub use voice::QueueFull;

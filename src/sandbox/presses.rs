@@ -123,7 +123,9 @@ impl Caller {
         let PressSpec { call, outcome, .. } = &self.spec;
         match (&self.ended_with, outcome) {
             (None, _) => Some(format!("{call} did not end")),
-            (Some(came), Some(asked)) if came != asked => Some(format!("{call} ended with {came}, not {asked}")),
+            (Some(came), Some(asked)) if came != asked => {
+                Some(format!("{call} ended with {came}, not {asked}"))
+            }
             // A hang-up writes nothing unless the tree says so.
             (Some(came), _) if came == "hangup" => None,
             (Some(_), _) if tenant.accepted(call).is_some() => None,

@@ -30,8 +30,12 @@ struct Program {
 
 impl Program {
     fn start(mut command: Command) -> Program {
-        let mut child =
-            command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("it starts");
         let (sender, lines) = unbounded();
         let stdout = child.stdout.take().expect("it is piped");
         let stderr = child.stderr.take().expect("it is piped");
@@ -95,7 +99,9 @@ impl Drop for Program {
 fn dtmfd(arguments: &[&str]) -> Command {
     let mut command = Command::new(BINARY);
     command.args(arguments).current_dir(root("tests"));
-    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("CXONE_") || name.starts_with("DTMFD_")) {
+    for (name, _) in
+        std::env::vars().filter(|(name, _)| name.starts_with("CXONE_") || name.starts_with("DTMFD_"))
+    {
         command.env_remove(name);
     }
     command
@@ -126,7 +132,10 @@ fn the_sandbox_shows_the_journey_of_a_call() {
     ] {
         assert!(text.contains(said), "{said:?} is not in\n{text}");
     }
-    assert!(text.trim_end().ends_with("ok: 1 call pressed, all ended as asked and their variables arrived"), "{text}");
+    assert!(
+        text.trim_end().ends_with("ok: 1 call pressed, all ended as asked and their variables arrived"),
+        "{text}"
+    );
 }
 
 #[test]
@@ -147,7 +156,8 @@ fn the_sandbox_gets_through_every_fault() {
 
 #[test]
 fn the_sandbox_says_where_a_call_ended_otherwise() {
-    let (code, text) = sandbox(&["--press", "demo=1A:completed", "gone=1!:hangup", "late=1~:timeout_fallback", "--exit"]);
+    let (code, text) =
+        sandbox(&["--press", "demo=1A:completed", "gone=1!:hangup", "late=1~:timeout_fallback", "--exit"]);
     assert_eq!(Some(1), code, "{text}");
     let verdict = text.trim_end().lines().last().unwrap_or_default();
     assert_eq!("failed: demo ended with timeout_fallback, not completed", verdict);
@@ -209,7 +219,10 @@ fn every_missing_and_wrong_setting_is_told_at_once() {
 #[test]
 fn a_tree_that_is_wrong_is_told_with_its_place_and_what_would_be_right() {
     let folder = Scratch::new("tree");
-    let tree = folder.write("wrong.json", "{\n  \"rootNode\": \"a\",\n  \"nodes\": {\n    \"a\": { \"choices\": { \"1\": \"b\" } }\n  }\n}\n");
+    let tree = folder.write(
+        "wrong.json",
+        "{\n  \"rootNode\": \"a\",\n  \"nodes\": {\n    \"a\": { \"choices\": { \"1\": \"b\" } }\n  }\n}\n",
+    );
     let mut command = dtmfd(&["run", "--tenant", "t", "--client-id", "c", "--ivr", &tree]);
     command.env("CXONE_CLIENT_SECRET", "s");
     let (code, text) = output(command);
@@ -225,22 +238,36 @@ fn a_tree_that_is_wrong_is_told_with_its_place_and_what_would_be_right() {
 
 #[test]
 fn a_wrong_command_line_is_a_usage_error() {
-    for arguments in [&["fly"][..], &["sandbox", "--fail", "x"], &["sandbox", "--press", "=1"], &["sandbox", "--exit"]] {
+    for arguments in
+        [&["fly"][..], &["sandbox", "--fail", "x"], &["sandbox", "--press", "=1"], &["sandbox", "--exit"]]
+    {
         let (code, text) = output(dtmfd(arguments));
         assert_eq!(Some(2), code, "{arguments:?}: {text}");
     }
 }
 
 /// A tree whose calls end with their first key.
-const ONE_KEY: &str = r#"{ "rootNode": "a", "nodes": { "a": { "choices": { "1": { "outcome": "one" } } } } }"#;
+const ONE_KEY: &str =
+    r#"{ "rootNode": "a", "nodes": { "a": { "choices": { "1": { "outcome": "one" } } } } }"#;
 
 /// The service against a stand-in tenant with faults, with `calls` ended at once.
 fn service(faults: Faults, calls: usize, folder: &Scratch) -> (Program, StandIn) {
     let tenant = StandIn::start(faults, |_| ()).expect("it listens");
     let tree = folder.write("one-key.json", ONE_KEY);
     let url = tenant.url();
-    let arguments =
-        ["run", "--tenant", "t", "--client-id", "c", "--listen", "127.0.0.1:0", "--api-url", &url, "--ivr", &tree];
+    let arguments = [
+        "run",
+        "--tenant",
+        "t",
+        "--client-id",
+        "c",
+        "--listen",
+        "127.0.0.1:0",
+        "--api-url",
+        &url,
+        "--ivr",
+        &tree,
+    ];
     let mut command = dtmfd(&arguments);
     command.args(["--log-format", "human"]).env("CXONE_CLIENT_SECRET", "s3cr3t-of-the-test");
     let mut program = Program::start(command);
@@ -364,8 +391,19 @@ fn against_the_independent_tenant(name: &str, options: &[&str]) -> Option<String
     let listening = tenant.wait_for("LISTENING");
     let url = format!("https://localhost:{}", listening.trim_start_matches("LISTENING").trim());
     let tree = root("tests/trees/seed.json").display().to_string();
-    let arguments =
-        ["run", "--tenant", "t", "--client-id", "c", "--listen", "127.0.0.1:0", "--api-url", &url, "--ivr", &tree];
+    let arguments = [
+        "run",
+        "--tenant",
+        "t",
+        "--client-id",
+        "c",
+        "--listen",
+        "127.0.0.1:0",
+        "--api-url",
+        &url,
+        "--ivr",
+        &tree,
+    ];
     let mut command = dtmfd(&arguments);
     command.args(["--ca-file", &ca, "--log", "warn"]).env("CXONE_CLIENT_SECRET", "s");
     let service = Program::start(command);
@@ -409,7 +447,9 @@ fn certificates() -> (String, String, String) {
     let mut builder = begin("dtmfd test CA");
     builder.set_issuer_name(begin("dtmfd test CA").build().subject_name()).expect("an issuer");
     builder.set_pubkey(&ca_key).expect("a key");
-    builder.append_extension(BasicConstraints::new().critical().ca().build().expect("an extension")).expect("a CA");
+    builder
+        .append_extension(BasicConstraints::new().critical().ca().build().expect("an extension"))
+        .expect("a CA");
     builder.sign(&ca_key, MessageDigest::sha256()).expect("a signature");
     let authority = builder.build();
 
@@ -438,8 +478,20 @@ fn ten_thousand_calls_each_get_exactly_one_right_update() {
 #[test]
 fn ten_thousand_calls_survive_drops_and_failing_answers() {
     let options = [
-        "--calls", "10000", "--window", "500", "--drops", "20", "--p429", "5", "--p500", "5", "--preset", "1",
-        "--drop-kinds", "rst,fin,1000,1001,1011,utf8,huge",
+        "--calls",
+        "10000",
+        "--window",
+        "500",
+        "--drops",
+        "20",
+        "--p429",
+        "5",
+        "--p500",
+        "5",
+        "--preset",
+        "1",
+        "--drop-kinds",
+        "rst,fin,1000,1001,1011,utf8,huge",
     ];
     against_the_independent_tenant("faults", &options);
 }

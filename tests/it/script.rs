@@ -155,13 +155,11 @@ impl Player {
 fn event<'a>(words: &[&'a str]) -> Event<'a> {
     let source = Source::Voice;
     let fact = |name: &str| words.iter().find_map(|word| word.strip_prefix(name));
-    let press = |call, symbol, reach| {
-        Event::Asked(AskId(0), Question::Press { call, key: key(symbol), reach })
-    };
+    let press =
+        |call, symbol, reach| Event::Asked(AskId(0), Question::Press { call, key: key(symbol), reach });
     match words {
         ["start", call, ..] => {
-            let facts =
-                Facts { interaction: fact("interaction="), from: fact("from="), to: fact("to=") };
+            let facts = Facts { interaction: fact("interaction="), from: fact("from="), to: fact("to=") };
             Event::CallStarted { source, call, facts }
         }
         ["key", call, symbol] => Event::KeyPressed { source, call, key: key(symbol), stamp: None },

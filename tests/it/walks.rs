@@ -214,8 +214,8 @@ fn a_digit_that_cannot_extend_commits_what_stands_and_goes_on_to_the_next_node()
         0 key A 1
         0 -> A hears main
         700 key A 2
-        700 -> A ends: sales at main
         700 -> A 2: late
+        700 -> A ends: sales at main
         700 -> A writes ivr_selection=["1"] ivr_status=sales
         "#,
     );
