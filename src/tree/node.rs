@@ -337,3 +337,156 @@ fn compare<'v>(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::{Ivr, Key, NodeId};
+    use crate::tree::tests::{found, loaded, tree};
+
+    fn first(nodes: &str, more: &str) -> std::sync::Arc<Ivr> {
+        loaded(&tree(nodes, more))
+    }
+
+    /// Returns the choices of the first node: key string sizes are enough to tell them apart.
+    fn choices(ivr: &Ivr) -> Vec<(String, &str, &Target)> {
+        let Content::Menu(choices) = &ivr.nodes[0].content else { panic!("{:?}", ivr.nodes[0]) };
+        choices
+            .iter()
+            .map(|choice| (format!("{:?}", choice.pattern.0), &*choice.label, &choice.target))
+            .collect()
+    }
+
+    fn end(outcome: &str) -> Target {
+        Target::End(outcome.into())
+    }
+
+    #[test]
+    fn appends_global_keys_that_the_menu_does_not_define() {
+        let nodes =
+            r#"{"a": {"label": "A", "choices": {"[1]": {"outcome": "x", "label": "L"}, "2": "@root"}}}"#;
+        let keys = r#", "keys": {"1": "@back", "0": {"outcome": "op"}, "*": {"nextNode": "@again", "label": "Star"}}"#;
+        assert_eq!(
+            choices(&first(nodes, keys)),
+            [
+                ("[[1]]".to_owned(), "L", &end("x")),
+                ("[[2]]".to_owned(), "A", &Target::Root),
+                ("[[0]]".to_owned(), "A", &end("op")),
+                ("[[*]]".to_owned(), "Star", &Target::Again),
+            ]
+        );
+        let opted_out = nodes.replace("\"label\": \"A\"", "\"globalKeys\": false");
+        assert_eq!(2, choices(&first(&opted_out, keys)).len());
+    }
+
+    #[test]
+    fn takes_no_end_key_that_is_part_of_a_choice() {
+        let end_key = |choices: &str, more: &str| {
+            first(&format!(r##"{{"a": {{"endKey": "#", "choices": {{{choices}}}}}}}"##), more).nodes[0]
+                .end_key
+        };
+        assert_eq!(Key::parse('#'), end_key(r#""1": {"outcome": "x"}"#, ""));
+        assert_eq!(None, end_key(r##""1#": {"outcome": "x"}"##, ""));
+        assert_eq!(None, end_key(r#""1[*#]": {"outcome": "x"}"#, ""));
+        assert_eq!(None, end_key(r#""1": {"outcome": "x"}"#, r##", "keys": {"#": "@back"}"##));
+    }
+
+    #[test]
+    fn reads_the_seeds_form_and_mixes_it_with_ours() {
+        let b = r#""b": {"outcome": "x"}"#;
+        let to_b = Target::Node(NodeId(1));
+        for (node, expected) in [
+            (r#""allowedDigits": ["1"], "nextNode": "b""#, &to_b),
+            (r#""ALLOWEDDIGITS": ["1"], "nextnode": "b", "isterminal": false"#, &to_b),
+            (r#""allowedDigits": ["1", "1"], "nextNode": "b", "isTerminal": null, "maxMs": 5"#, &to_b),
+            (r#""allowedDigits": ["1"], "nextNode": "", "isTerminal": true"#, &end("completed")),
+            (r#""allowedDigits": ["1"], "nextNode": "gone", "isTerminal": true"#, &end("completed")),
+            (r#""allowedDigits": ["1"], "outcome": "paid", "isTerminal": true"#, &end("paid")),
+            (r#""allowedDigits": ["1"], "nextNode": "@back", "noInput": {"tries": 2}"#, &Target::Back),
+        ] {
+            let ivr = first(&format!("{{\"a\": {{{node}}}, {b}}}"), "");
+            assert_eq!(choices(&ivr), [("[[1]]".to_owned(), "a", expected)], "{node}");
+        }
+        for node in [
+            r#""allowedDigits": null, "nextNode": "", "isTerminal": true"#,
+            r#""allowedDigits": [], "nextNode": "gone", "isTerminal": true"#,
+            r#""isTerminal": true"#,
+            r#""outcome": "completed", "isTerminal": false, "nextNode": """#,
+        ] {
+            let ivr = first(&format!("{{\"a\": {{{node}}}}}"), "");
+            assert_eq!(Content::End("completed".into()), ivr.nodes[0].content, "{node}");
+        }
+    }
+
+    #[test]
+    fn says_what_a_node_lacks_or_has_too_much() {
+        let outcome = r#""outcome": "x""#;
+        for (node, expected) in [
+            ("", vec![(code::NO_TARGET, "a")]),
+            (r#""nextNode": "a""#, vec![(code::NO_TARGET, "a")]),
+            (r#""choices": {}"#, vec![(code::NO_TARGET, "a")]),
+            (r#""choices": {"$1": "b"}"#, vec![(code::NO_TARGET, "a")]),
+            (r#""collect": {}"#, vec![(code::NO_TARGET, "a")]),
+            (r#""allowedDigits": ["1"]"#, vec![(code::NO_TARGET, "a")]),
+            (r#""allowedDigits": [], "nextNode": "a""#, vec![(code::NO_TARGET, "a")]),
+            (r#""choices": {"1": {"label": "x"}}"#, vec![(code::NO_TARGET, "1")]),
+            (r#""choices": {"1": 5}"#, vec![(code::WRONG_TYPE, "5")]),
+            (r#""choices": {"1": ""}"#, vec![(code::MISSING_TARGET, "")]),
+            (r#""choices": {"1": "@up"}"#, vec![(code::MISSING_TARGET, "@up")]),
+            (
+                r#""choices": {"1": {"nextNode": "a", "outcome": "x"}}"#,
+                vec![(code::OUTCOME_WITH_NEXT_NODE, "outcome")],
+            ),
+            (r#""choices": {"1": "@back"}, "outcome": "x""#, vec![(code::UNKNOWN_KEY, "outcome")]),
+            (r#""choices": {"1": "@back"}, "nextNode": "a""#, vec![(code::UNKNOWN_KEY, "nextNode")]),
+            (
+                r#""choices": {"1": "@back"}, "allowedDigits": ["1"]"#,
+                vec![(code::UNKNOWN_KEY, "allowedDigits")],
+            ),
+            (r#""collect": {}, "choices": {"1": "@back"}"#, vec![(code::CHOICES_WITH_COLLECT, "choices")]),
+            (r#""allowedDigits": ["1"], "collect": {}"#, vec![(code::CHOICES_WITH_COLLECT, "collect")]),
+            (r#""outcome": """#, vec![(code::WRONG_VALUE, "")]),
+            (r#""outcome": "x", "nextNode": "a""#, vec![(code::OUTCOME_WITH_NEXT_NODE, "outcome")]),
+            (
+                r#""allowedDigits": ["1x", 2], "nextNode": "a""#,
+                vec![(code::BAD_PATTERN, "x"), (code::WRONG_TYPE, "2")],
+            ),
+            (r#""outcome": "x", "OUTCOME": "x""#, vec![(code::UNKNOWN_KEY, "OUTCOME")]),
+            (r#""nextNode": "", "NextNode": "", "outcome": "x""#, vec![(code::DUPLICATE_KEY, "NextNode")]),
+            (
+                r#""label": 1, "globalKeys": 0, "outcome": "x""#,
+                vec![(code::WRONG_TYPE, "1"), (code::WRONG_TYPE, "0")],
+            ),
+        ] {
+            let expected: Vec<_> = expected.into_iter().map(|(code, text)| (code, text.to_owned())).collect();
+            let text =
+                tree(&format!("{{\"a\": {{{node}}}, \"b\": {{{outcome}}}}}"), r#", "entries": {"1": "b"}"#);
+            assert_eq!(expected, found(&text), "{node}");
+        }
+    }
+
+    #[test]
+    fn tells_which_choices_stand_in_each_others_way() {
+        let keys = r##", "keys": {"0": "@back", "**": "@back"}"##;
+        for (timers, choices, expected) in [
+            ("", &["X", "0"][..], vec![]),
+            ("", &["X"], vec![]),
+            ("", &["1", "[12]", "2"], vec![(code::SHADOWED_CHOICE, "[12]")]),
+            ("", &["a", "A"], vec![(code::OVERLAPPING_CHOICES, "A")]),
+            ("", &["1", "[1]"], vec![(code::OVERLAPPING_CHOICES, "[1]")]),
+            ("", &["012"], vec![(code::AMBIGUOUS_PREFIX, "012")]),
+            (r#""decideMs": 0,"#, &["012"], vec![(code::SHADOWED_CHOICE, "012")]),
+            (r#""decideMs": 0,"#, &["1", "XX"], vec![]),
+            ("", &["*"], vec![(code::AMBIGUOUS_PREFIX, "*")]),
+            ("", &["1", "1XX", "12"], vec![(code::AMBIGUOUS_PREFIX, "1"), (code::AMBIGUOUS_PREFIX, "12")]),
+        ] {
+            let expected: Vec<_> = expected.into_iter().map(|(code, text)| (code, text.to_owned())).collect();
+            let choices: Vec<_> =
+                choices.iter().map(|choice| format!("\"{choice}\": {{\"outcome\": \"x\"}}")).collect();
+            let nodes = format!("{{\"a\": {{{timers} \"choices\": {{{}}}}}}}", choices.join(","));
+            let found = found(&tree(&nodes, keys));
+            let found: Vec<_> = found.into_iter().filter(|(code, _)| *code != code::ABCD_KEYS).collect();
+            assert_eq!(expected, found, "{choices:?}");
+        }
+    }
+}
