@@ -232,7 +232,8 @@ mod tests {
 
     #[test]
     fn shares_a_name_between_entries_and_knows_it_everywhere() {
-        let nodes = r#"{"a": {"collect": {"as": "n"}, "nextNode": "b"}, "b": {"collect": {"as": "n"}, "nextNode": "c"},
+        let nodes = r#"{"a": {"collect": {"as": "n"}, "nextNode": "b"},
+            "b": {"collect": {"as": "n"}, "nextNode": "c"},
             "c": {"outcome": "x", "set": {"v": "{n} {n!raw} {d}"}}, "d": {"collect": {}, "nextNode": "c"}}"#;
         assert_eq!([Box::from("n"), Box::from("d")], *loaded(&tree(nodes, "")).slots);
     }

@@ -8,12 +8,12 @@ use std::sync::Arc;
 
 use super::diagnostic::{Finding, Report, Span, code, quote};
 use super::fields::{Cx, Fields, MS_MAX, Shape};
-use super::node::{self, Written};
+use super::menu::{self, Written};
 use super::overlap::{Budget, Patterns};
 use super::scenario::{self, Scenario};
 use super::settings::{self, Settings};
 use super::syntax::{self, Member, Value};
-use super::{collect, lint, reach};
+use super::{collect, lint, node, reach};
 use crate::engine::{Ivr, Limits, NodeId, OnEnd, Pattern, SlotId};
 
 /// The most nodes of a tree.
@@ -194,7 +194,7 @@ fn root<'v>(cx: &mut Cx<'v>, tree: &Value<'v>, fields: &Fields<'v>, knows_nodes:
 }
 
 fn keys<'v>(cx: &mut Cx<'v>, member: &'v Member<'v>) -> Option<Vec<Written<'v>>> {
-    let keys = node::choices_of(cx, member)?;
+    let keys = menu::choices_of(cx, member)?;
     lint::letters_in_keys(cx, member, &keys);
     let patterns: Vec<&Pattern> = keys.iter().map(|key| &key.pattern).collect();
     let patterns = Patterns::new(&patterns, &cx.budget);
@@ -202,7 +202,7 @@ fn keys<'v>(cx: &mut Cx<'v>, member: &'v Member<'v>) -> Option<Vec<Written<'v>>>
         if let Some(other) = patterns.overlapping(index) {
             let message =
                 format!("`keys`: {} and {} match the same entry", quote(key.text), quote(keys[other].text));
-            cx.report.error(code::OVERLAPPING_CHOICES, key.span.clone(), message, node::OVERLAP_HELP);
+            cx.report.error(code::OVERLAPPING_CHOICES, key.span.clone(), message, menu::OVERLAP_HELP);
         }
     }
     Some(keys)
