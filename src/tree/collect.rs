@@ -195,3 +195,78 @@ fn bound(cx: &mut Cx<'_>, value: &Value<'_>) -> Option<u128> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::{Content, Key};
+    use crate::tree::tests::{found, loaded, tree};
+
+    fn node(collect: &str) -> String {
+        tree(&format!("{{\"a\": {{\"collect\": {collect}, \"outcome\": \"x\"}}}}"), "")
+    }
+
+    #[test]
+    fn reads_what_an_entry_is() {
+        let ivr = loaded(&node("{}"));
+        let Content::Entry(entry) = &ivr.nodes[0].content else { panic!() };
+        assert_eq!((1, 32, KeySet::DECIMAL), (entry.min, entry.max, entry.digits));
+        assert_eq!(
+            (None, None, false, None),
+            (entry.patterns.as_ref(), entry.cancel_key, entry.luhn, entry.range)
+        );
+        assert_eq!((&["a".into()][..], SlotId(0)), (&ivr.slots[..], entry.slot));
+
+        let ivr = loaded(&node(
+            r#"{"$": 1, "as": "card", "min": 0, "max": 4, "digits": "0123*", "pattern": ["12X", "45", "11111", "*"],
+                "check": "luhn", "range": [1, "12345678901234567890123456789012"], "cancelKey": "*"}"#,
+        ));
+        let Content::Entry(entry) = &ivr.nodes[0].content else { panic!() };
+        let patterns: Vec<_> =
+            entry.patterns.iter().flatten().map(|pattern| format!("{:?}", pattern.0)).collect();
+        assert_eq!(patterns, ["[[1], [2], [0123]]", "[[*]]"]);
+        assert_eq!(Some((1, 12_345_678_901_234_567_890_123_456_789_012)), entry.range);
+        assert_eq!((0, 4, true, Key::parse('*')), (entry.min, entry.max, entry.luhn, entry.cancel_key));
+        assert_eq!([Box::from("card")], *ivr.slots);
+    }
+
+    #[test]
+    fn shares_a_name_between_entries_and_knows_it_everywhere() {
+        let nodes = r#"{"a": {"collect": {"as": "n"}, "nextNode": "b"},
+            "b": {"collect": {"as": "n"}, "nextNode": "c"},
+            "c": {"outcome": "x", "set": {"v": "{n} {n!raw} {d}"}}, "d": {"collect": {}, "nextNode": "c"}}"#;
+        assert_eq!([Box::from("n"), Box::from("d")], *loaded(&tree(nodes, "")).slots);
+    }
+
+    #[test]
+    fn says_what_is_wrong_with_an_entry() {
+        for (collect, expected) in [
+            ("[]", vec![(code::WRONG_TYPE, "[")]),
+            (r#"{"max": 33}"#, vec![(code::WRONG_VALUE, "33")]),
+            (r#"{"max": 0}"#, vec![(code::WRONG_VALUE, "0")]),
+            (r#"{"min": 3, "max": 2}"#, vec![(code::MIN_OVER_MAX, "3")]),
+            (r#"{"digits": ""}"#, vec![(code::EMPTY_COLLECT, "collect")]),
+            (r#"{"digits": "12x"}"#, vec![(code::BAD_PATTERN, "x")]),
+            (r#"{"pattern": []}"#, vec![(code::EMPTY_COLLECT, "collect")]),
+            (r#"{"pattern": "Z", "digits": "0"}"#, vec![(code::EMPTY_COLLECT, "collect")]),
+            (r#"{"pattern": "12", "min": 3}"#, vec![(code::EMPTY_COLLECT, "collect")]),
+            (r#"{"pattern": ["1?", 2]}"#, vec![(code::BAD_PATTERN, "?"), (code::WRONG_TYPE, "2")]),
+            (r#"{"pattern": "111111111111111111111111111111111"}"#, vec![(code::BAD_PATTERN, "1")]),
+            (r#"{"check": "mod10"}"#, vec![(code::WRONG_VALUE, "mod10")]),
+            (r#"{"range": [1]}"#, vec![(code::WRONG_VALUE, "[")]),
+            (r#"{"range": 1}"#, vec![(code::WRONG_TYPE, "1")]),
+            (r#"{"range": [-1, "x"]}"#, vec![(code::WRONG_VALUE, "-1"), (code::WRONG_VALUE, "x")]),
+            (r#"{"range": ["", "+1"]}"#, vec![(code::WRONG_VALUE, ""), (code::WRONG_VALUE, "+1")]),
+            (r#"{"range": [5, 4]}"#, vec![(code::NEVER_SATISFIED, "[5, 4]")]),
+            (r#"{"check": "luhn", "digits": "5", "max": 1}"#, vec![(code::NEVER_SATISFIED, "luhn")]),
+            (r#"{"cancelKey": "12"}"#, vec![(code::WRONG_VALUE, "12")]),
+            (r#"{"as": "digits"}"#, vec![(code::WRONG_VALUE, "digits")]),
+            (r#"{"as": "a{b"}"#, vec![(code::WRONG_VALUE, "a{b")]),
+            (r#"{"as": ""}"#, vec![(code::WRONG_VALUE, "")]),
+            (r#"{"as": 1, "maximum": 3}"#, vec![(code::WRONG_TYPE, "1"), (code::UNKNOWN_KEY, "maximum")]),
+        ] {
+            let expected: Vec<_> = expected.into_iter().map(|(code, text)| (code, text.to_owned())).collect();
+            assert_eq!(expected, found(&node(collect)), "{collect}");
+        }
+    }
+}

@@ -217,3 +217,53 @@ impl<'v> Cx<'v> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::tree::{load, tests::tree};
+
+    fn findings(node: &str) -> Vec<(String, String)> {
+        let loaded =
+            load(&tree(&format!("{{\"a\": {{{node}}}, \"main menu\": {{\"outcome\": \"x\"}}}}"), ""));
+        loaded.findings.into_iter().map(|finding| (finding.message, finding.help)).collect()
+    }
+
+    #[test]
+    fn names_what_is_there_and_what_is_right() {
+        for (node, message, help) in [
+            (
+                r#""choices": {"1": "main_menu"}"#,
+                "no node is named `main_menu`",
+                "the nearest node is `main menu`",
+            ),
+            (
+                r#""choices": {"1": "$x"}"#,
+                "no node is named `$x`",
+                "a key that begins with `$` is a comment, so it names no node",
+            ),
+            (
+                r#""choices": {"1": {"outcom": "main menu", "outcome": "x"}}"#,
+                "unknown key `outcom` in a choice",
+                "the nearest key here is `outcome`; keys that begin with `$` are comments",
+            ),
+            (
+                r#""outcome": "x", "firstDigitMs": "8 s""#,
+                "`firstDigitMs` is a string",
+                "it is a whole number",
+            ),
+            (
+                r#""outcome": "x", "maxMs": 1e9"#,
+                "`maxMs` is `1e9`",
+                "it is a whole number from 0 to 604800000",
+            ),
+        ] {
+            assert_eq!(Some(&(message.to_owned(), help.to_owned())), findings(node).first(), "{node}");
+        }
+    }
+
+    #[test]
+    fn escapes_and_cuts_what_it_repeats() {
+        let (message, _) = &findings(&format!("\"\\u001b[2J{}\": 1, \"outcome\": \"x\"", "x".repeat(99)))[0];
+        assert_eq!(&format!("unknown key `\\u{{1b}}[2J{}…` in a node", "x".repeat(36)), message);
+    }
+}

@@ -5,7 +5,7 @@
 
 use super::diagnostic::{Report, Span, code, quote};
 use super::fields::{Cx, Fields};
-use super::node::Written;
+use super::menu::Written;
 use super::syntax::{Kind, Member, Value};
 use crate::engine::Key;
 
@@ -127,4 +127,68 @@ fn report_letters(report: &mut Report, place: &str, mut found: Vec<(char, Span)>
     let message = format!("{} takes {}", quote(place), letters.join(", "));
     let help = "phones have 0-9 * and #: the keys A-D can be pressed only by equipment and by tests";
     report.warning(code::ABCD_KEYS, span, message, help);
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::tree::load;
+    use crate::tree::tests::tree;
+
+    /// Returns the messages for a tree with this node and more at its top level.
+    fn messages(node: &str, more: &str) -> Vec<String> {
+        let loaded = load(&tree(&format!("{{\"a\": {{{node}}}}}"), more));
+        loaded.findings.into_iter().map(|finding| finding.message).collect()
+    }
+
+    const MENU: &str = r#""choices": {"1": {"outcome": "x"}}"#;
+
+    #[test]
+    fn tells_of_timeouts_that_are_too_short_or_too_long() {
+        for (timers, expected) in [
+            (
+                r#""firstDigitMs": 1999"#,
+                &["`firstDigitMs` is 1999 ms: under 2 s, too short for most callers"][..],
+            ),
+            (
+                r#""interDigitMs": 60001"#,
+                &["`interDigitMs` is 60001 ms: over 60 s, longer than callers wait"],
+            ),
+            (r#""decideMs": 60001"#, &["`decideMs` is 60001 ms: over 60 s, longer than callers wait"]),
+            (
+                r#""firstDigitMs": 0, "interDigitMs": 2000, "decideMs": 500, "promptMs": 90000, "maxMs": 90000"#,
+                &[],
+            ),
+            (r#""firstDigitMs": 60000, "decideMs": 0, "guardMs": 100"#, &[]),
+        ] {
+            assert_eq!(expected, messages(&format!("{MENU}, {timers}"), ""), "{timers}");
+            let defaults = format!(", \"defaults\": {{{timers}}}");
+            assert_eq!(expected, messages(MENU, &defaults), "{timers}");
+        }
+    }
+
+    #[test]
+    fn tells_of_choices_that_wait_how_long_and_why() {
+        let choices = r#""choices": {"1": {"outcome": "x"}, "10": {"outcome": "y"}}"#;
+        let first = "`a`: 1 waits 3000 ms because of 10";
+        assert_eq!(messages(choices, ""), [first]);
+        assert_eq!(
+            messages(&format!(r##"{choices}, "endKey": "#""##), ""),
+            [format!("{first}; # commits at once")]
+        );
+        let slower = format!(r#"{choices}, "interDigitMs": 5000"#);
+        assert_eq!(messages(&slower, ""), ["`a`: 1 waits 5000 ms because of 10"]);
+    }
+
+    #[test]
+    fn tells_once_a_node_of_keys_that_phones_do_not_have() {
+        let takes = |place: &str, keys: &str| vec![format!("`{place}` takes {keys}")];
+        let choices = r#""choices": {"b": {"outcome": "x"}, "[A1]": {"outcome": "x"}, "2": "@back"}"#;
+        assert_eq!(takes("a", "A, B"), messages(choices, ""));
+        let collect =
+            r#""collect": {"digits": "012A", "pattern": ["B1", "1"], "cancelKey": "D"}, "outcome": "x""#;
+        assert_eq!(takes("a", "A, B, D"), messages(collect, ""));
+        assert_eq!(takes("a", "C"), messages(&format!(r#"{MENU}, "endKey": "C""#), ""));
+        assert_eq!(takes("keys", "A"), messages(MENU, r#", "keys": {"A": "@back"}"#));
+        assert_eq!(takes("defaults", "A"), messages(MENU, r#", "defaults": {"endKey": "a"}"#));
+    }
 }

@@ -8,12 +8,12 @@ use std::sync::Arc;
 
 use super::diagnostic::{Finding, Report, Span, code, quote};
 use super::fields::{Cx, Fields, MS_MAX, Shape};
-use super::node::{self, Written};
+use super::menu::{self, Written};
 use super::overlap::{Budget, Patterns};
 use super::scenario::{self, Scenario};
 use super::settings::{self, Settings};
 use super::syntax::{self, Member, Value};
-use super::{collect, lint, reach};
+use super::{collect, lint, node, reach};
 use crate::engine::{Ivr, Limits, NodeId, OnEnd, Pattern, SlotId};
 
 /// The most nodes of a tree.
@@ -194,7 +194,7 @@ fn root<'v>(cx: &mut Cx<'v>, tree: &Value<'v>, fields: &Fields<'v>, knows_nodes:
 }
 
 fn keys<'v>(cx: &mut Cx<'v>, member: &'v Member<'v>) -> Option<Vec<Written<'v>>> {
-    let keys = node::choices_of(cx, member)?;
+    let keys = menu::choices_of(cx, member)?;
     lint::letters_in_keys(cx, member, &keys);
     let patterns: Vec<&Pattern> = keys.iter().map(|key| &key.pattern).collect();
     let patterns = Patterns::new(&patterns, &cx.budget);
@@ -202,7 +202,7 @@ fn keys<'v>(cx: &mut Cx<'v>, member: &'v Member<'v>) -> Option<Vec<Written<'v>>>
         if let Some(other) = patterns.overlapping(index) {
             let message =
                 format!("`keys`: {} and {} match the same entry", quote(key.text), quote(keys[other].text));
-            cx.report.error(code::OVERLAPPING_CHOICES, key.span.clone(), message, node::OVERLAP_HELP);
+            cx.report.error(code::OVERLAPPING_CHOICES, key.span.clone(), message, menu::OVERLAP_HELP);
         }
     }
     Some(keys)
@@ -241,4 +241,98 @@ fn on_end<'v>(cx: &mut Cx<'v>, member: &'v Member<'v>) -> Option<OnEnd> {
 fn bounce_ms<'v>(cx: &mut Cx<'v>, member: &'v Member<'v>) -> Option<u64> {
     let fields = Fields::open(cx, &member.value, &member.name, &DEDUPE)?;
     Some(fields.get("bounceMs").and_then(|member| cx.whole(member, 0..=MS_MAX)).unwrap_or(BOUNCE_MS))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tree::tests::{found, loaded, tree};
+
+    const END: &str = r#"{"a": {"outcome": "x"}}"#;
+
+    #[test]
+    fn fills_in_what_the_tree_does_not_say() {
+        let ivr = loaded(&tree(END, ""));
+        assert_eq!(
+            (NodeId(0), Limits::default(), None, 80),
+            (ivr.root, ivr.limits, ivr.on_end.as_ref(), ivr.bounce_ms)
+        );
+        assert!(ivr.entries.is_empty() && ivr.slots.is_empty());
+    }
+
+    #[test]
+    fn reads_what_stands_at_the_top_level() {
+        let ivr = loaded(&tree(
+            r#"{"a": {"outcome": "x"}, "$b": 5, "c": {"outcome": "y"}}"#,
+            r#", "$x": {"a": 1, "a": 2}, "entries": {"$": 1, "+49": "c", "": "a"}, "limits": {"steps": 5},
+               "onEnd": {"set": {"v": "{{{outcome}}}"}}, "dedupe": {"bounceMs": 0}"#,
+        ));
+        assert_eq!([("+49".into(), NodeId(1)), ("".into(), NodeId(0))], *ivr.entries);
+        assert_eq!((Limits { call_ms: 600_000, steps: 5 }, 0), (ivr.limits, ivr.bounce_ms));
+        let on_end = ivr.on_end.as_ref().unwrap();
+        assert!(!on_end.hangup && on_end.set[0].value.0.len() == 3, "{on_end:?}");
+    }
+
+    #[test]
+    fn says_what_is_wrong_at_the_top_level() {
+        for (text, expected) in [
+            ("5".to_owned(), vec![(code::WRONG_TYPE, "5")]),
+            ("[]".to_owned(), vec![(code::WRONG_TYPE, "[")]),
+            ("{}".to_owned(), vec![(code::MISSING_KEY, "{"), (code::MISSING_ROOT, "{")]),
+            (r#"{"rootNode": "a"}"#.to_owned(), vec![(code::MISSING_KEY, "{")]),
+            (r#"{"rootNode": "a", "nodes": {}}"#.to_owned(), vec![(code::MISSING_ROOT, "a")]),
+            (r#"{"rootNode": "a", "nodes": [1]}"#.to_owned(), vec![(code::WRONG_TYPE, "[")]),
+            (format!(r#"{{"rootNode": "@back", "nodes": {END}}}"#), vec![(code::MISSING_ROOT, "@back")]),
+            (format!(r#"{{"rootNode": 1, "nodes": {END}}}"#), vec![(code::WRONG_TYPE, "1")]),
+            (
+                format!(r#"{{"rootNode": "a", "RootNode": "a", "nodes": {END}}}"#),
+                vec![(code::DUPLICATE_KEY, "RootNode")],
+            ),
+            (
+                tree(r#"{"a": {"outcome": "x"}, "@b": {"outcome": "x"}, "": 5}"#, ""),
+                vec![(code::WRONG_VALUE, "@b"), (code::WRONG_VALUE, ""), (code::WRONG_TYPE, "5")],
+            ),
+            (
+                tree(END, r#", "entries": {"1": "b", "2": 3}"#),
+                vec![(code::MISSING_TARGET, "b"), (code::WRONG_TYPE, "3")],
+            ),
+            (
+                tree(END, r#", "limits": {"callMs": 0, "step": 1}"#),
+                vec![(code::WRONG_VALUE, "0"), (code::UNKNOWN_KEY, "step")],
+            ),
+            (
+                tree(END, r#", "onEnd": {"hangup": 1, "set": []}"#),
+                vec![(code::WRONG_TYPE, "1"), (code::WRONG_TYPE, "[")],
+            ),
+            (tree(END, r#", "dedupe": {"bounceMs": -1}"#), vec![(code::WRONG_VALUE, "-1")]),
+            (tree(END, r#", "defaults": {"label": "x"}"#), vec![(code::UNKNOWN_KEY, "label")]),
+            (
+                tree(END, r#", "Entries": {}, "tests": {}"#),
+                vec![(code::UNKNOWN_KEY, "Entries"), (code::WRONG_TYPE, "{")],
+            ),
+            (
+                tree(END, r#", "keys": {"1": "b", "2X": "@back", "X2": "@back"}"#),
+                vec![(code::MISSING_TARGET, "b")],
+            ),
+            (
+                tree(END, r#", "keys": {"2X": "@back", "X2": "@back"}"#),
+                vec![(code::OVERLAPPING_CHOICES, "X2")],
+            ),
+            (
+                tree(END, r#", "onEnd": {"set": {"": "{a!raw}", "v": "}"}}"#),
+                vec![(code::WRONG_VALUE, ""), (code::UNKNOWN_NAME, "a!raw"), (code::BAD_TEMPLATE, "}")],
+            ),
+        ] {
+            let expected: Vec<_> = expected.into_iter().map(|(code, text)| (code, text.to_owned())).collect();
+            assert_eq!(expected, found(&text), "{text}");
+        }
+    }
+
+    #[test]
+    fn says_nothing_of_the_graph_where_a_target_is_missing() {
+        let nodes = r#"{"a": {"choices": {"1": "c"}}, "b": {"choices": {"1": "@again"}}}"#;
+        assert_eq!(found(&tree(nodes, "")), [(code::MISSING_TARGET, "c".to_owned())]);
+        let nodes = nodes.replace("\"c\"", "\"@again\"");
+        assert_eq!(2, found(&tree(&nodes, "")).len());
+    }
 }

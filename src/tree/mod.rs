@@ -9,6 +9,7 @@ mod diagnostic;
 mod fields;
 mod lint;
 mod load;
+mod menu;
 mod node;
 mod overlap;
 mod pattern;
@@ -19,6 +20,7 @@ mod satisfy;
 mod scenario;
 mod settings;
 mod source;
+mod strict;
 mod syntax;
 mod template;
 

@@ -2,14 +2,13 @@
 
 use std::sync::Arc;
 
-use super::collect;
-use super::diagnostic::{Span, code, quote};
+use super::diagnostic::{code, quote};
 use super::fields::{Cx, Fields, Shape};
-use super::overlap::Patterns;
-use super::settings::{self, Settings, copy_of_set};
+use super::menu::{self, Written};
+use super::settings::Settings;
 use super::syntax::{Kind, Member, Value};
-use super::{lint, pattern};
-use crate::engine::{Choice, Content, KeySet, Node, Pattern, Target};
+use super::{collect, lint, pattern};
+use crate::engine::{Content, Node, Target};
 
 const NODE: Shape = Shape {
     what: "a node",
@@ -37,43 +36,8 @@ const NODE: Shape = Shape {
     any_case: &["allowedDigits", "nextNode", "isTerminal"],
 };
 
-const CHOICE: Shape =
-    Shape { what: "a choice", keys: &["nextNode", "outcome", "label", "set"], any_case: &[] };
-
-/// What is right where two choices overlap.
-pub(super) const OVERLAP_HELP: &str =
-    "of two choices that match one entry, one has fewer wildcards, and it wins";
-
 /// What the seed calls the end of a walk.
 const COMPLETED: &str = "completed";
-
-/// A choice as it is written.
-#[derive(Debug)]
-pub(super) struct Written<'v> {
-    pub(super) text: &'v str,
-    pub(super) span: Span,
-    pub(super) pattern: Pattern,
-    label: Option<Arc<str>>,
-    target: Target,
-    set: Box<[crate::engine::Assignment]>,
-}
-
-impl Written<'_> {
-    /// Returns the choice in a node with this label.
-    fn to_choice(&self, label: &Arc<str>) -> Choice {
-        Choice {
-            pattern: self.pattern.clone(),
-            label: Arc::clone(self.label.as_ref().unwrap_or(label)),
-            target: self.target.clone(),
-            set: copy_of_set(&self.set),
-        }
-    }
-
-    /// Returns about how many bytes the choice takes in each menu.
-    pub(super) fn weight(&self) -> usize {
-        128 + self.pattern.0.len() * size_of::<KeySet>() + settings::weight(&self.set)
-    }
-}
 
 /// What nodes are by their keys, before their keys are read.
 enum Form<'v> {
@@ -116,8 +80,8 @@ pub(super) fn read<'v>(
         }
         form @ (Form::Choices(_) | Form::AllowedDigits(_)) => {
             let written = match form {
-                Form::Choices(choices) => choices_of(cx, choices),
-                Form::AllowedDigits(digits) => allowed_digits(cx, digits, target.as_ref()),
+                Form::Choices(choices) => menu::choices_of(cx, choices),
+                Form::AllowedDigits(digits) => menu::allowed_digits(cx, digits, target.as_ref()),
                 Form::Collect(_) | Form::End => None,
             }?;
             let globals: Vec<&Written<'v>> = keys
@@ -133,7 +97,7 @@ pub(super) fn read<'v>(
             let all: Vec<&Written<'v>> = written.iter().chain(globals).collect();
             end_key = end_key
                 .filter(|&key| !all.iter().any(|choice| pattern::keys_of(&choice.pattern).contains(key)));
-            compare(cx, name, &all, written.len(), timing.decide_ms, end_key);
+            menu::compare(cx, name, &all, written.len(), timing.decide_ms, end_key);
             Content::Menu(all.iter().map(|choice| choice.to_choice(&label)).collect())
         }
     };
@@ -153,7 +117,8 @@ fn form<'v>(cx: &mut Cx<'v>, fields: &Fields<'v>) -> Option<Form<'v>> {
     match (choices, allowed, fields.get("collect")) {
         (Some(menu), _, Some(collect)) | (None, Some(menu), Some(collect)) => {
             let later = if menu.name_span.start > collect.name_span.start { menu } else { collect };
-            let help = "a node is a menu (`choices`) or an entry (`collect`): two nodes, one after the other, do both";
+            let help =
+                "a node is a menu (`choices`) or an entry (`collect`): one after the other takes two nodes";
             let message = format!("{} beside `collect`", quote(&menu.name));
             cx.report.error(code::CHOICES_WITH_COLLECT, later.name_span.clone(), message, help);
             None
@@ -206,7 +171,7 @@ fn node_target<'v>(
         // What the node is has been reported as unclear: so is what it lacks.
         (None, _, _) => None,
         (Some(Form::End), Some(_), None) => {
-            let help = "`nextNode` is where a key leads, so the node also has `choices`, `allowedDigits` or `collect`";
+            let help = "`nextNode` is where keys lead: beside it stands `allowedDigits` or `collect`";
             let message = format!("nothing can be pressed at {name}");
             cx.report.error(code::NO_TARGET, member.name_span.clone(), message, help);
             None
@@ -225,115 +190,131 @@ fn node_target<'v>(
     }
 }
 
-/// Reads `choices` or `keys`: key strings and their targets.
-pub(super) fn choices_of<'v>(cx: &mut Cx<'v>, member: &'v Member<'v>) -> Option<Vec<Written<'v>>> {
-    // All are read, so that all that is wrong is reported.
-    let choices: Vec<_> = cx.object(&member.value, &member.name)?.collect();
-    let choices: Vec<_> = choices.into_iter().map(|choice| self::choice(cx, choice)).collect();
-    choices.into_iter().collect()
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::{Ivr, Key, NodeId};
+    use crate::tree::tests::{found, loaded, tree};
 
-fn choice<'v>(cx: &mut Cx<'v>, member: &'v Member<'v>) -> Option<Written<'v>> {
-    let (text, span): (&'v str, _) = (&member.name, member.name_span.clone());
-    let pattern = match pattern::parse(text) {
-        Ok(pattern) => Some(pattern),
-        Err(error) => {
-            // The key is a string of the file like any other: its place is found in the same way.
-            let value = Value { span: span.clone(), kind: Kind::Null };
-            cx.bad_pattern(&value, error);
-            None
-        }
-    };
-    let mut label = None;
-    let mut set = Box::default();
-    let target = match &member.value.kind {
-        Kind::String(name) => cx.target(name, &member.value.span),
-        Kind::Object(_) => {
-            let fields = Fields::open(cx, &member.value, text, &CHOICE)?;
-            label = fields.get("label").and_then(|label| cx.string(&label.value, &label.name)).map(Arc::from);
-            set = fields.get("set").and_then(|set| cx.assignments(set)).unwrap_or_default();
-            let (next_node, outcome) = (fields.get("nextNode"), fields.get("outcome"));
-            if next_node.is_none() && outcome.is_none() {
-                let help = "`nextNode` or `outcome` says where it leads";
-                let message = format!("the choice {} leads nowhere", quote(text));
-                cx.report.error(code::NO_TARGET, span.clone(), message, help);
-            }
-            cx.one_target(next_node, outcome)
-        }
-        Kind::Null | Kind::Bool(_) | Kind::Number(_) | Kind::Array(_) => {
-            cx.wrong_type(
-                &member.value,
-                text,
-                "a node's name or an object, as in {\"nextNode\": \"billing\"}",
-            );
-            None
-        }
-    };
-    Some(Written { text, span, pattern: pattern?, label, target: target?, set })
-}
+    fn first(nodes: &str, more: &str) -> std::sync::Arc<Ivr> {
+        loaded(&tree(nodes, more))
+    }
 
-/// Reads the seed's `allowedDigits`: choices that all lead to the node's own target.
-fn allowed_digits<'v>(
-    cx: &mut Cx<'v>,
-    value: &'v Value<'v>,
-    target: Option<&Target>,
-) -> Option<Vec<Written<'v>>> {
-    let mut written: Vec<Written<'v>> = Vec::new();
-    let mut seen = std::collections::HashSet::new();
-    let mut is_whole = true;
-    for digit in cx.list(value, "allowedDigits")? {
-        let pattern = cx.string(digit, "a digit").and_then(|text| Some((text, cx.pattern(digit, text)?)));
-        let (Some((text, pattern)), Some(target)) = (pattern, target) else {
-            is_whole = false;
-            continue;
+    /// Returns the choices of the first node: key string sizes are enough to tell them apart.
+    fn choices(ivr: &Ivr) -> Vec<(String, &str, &Target)> {
+        let Content::Menu(choices) = &ivr.nodes[0].content else { panic!("{:?}", ivr.nodes[0]) };
+        choices
+            .iter()
+            .map(|choice| (format!("{:?}", choice.pattern.0), &*choice.label, &choice.target))
+            .collect()
+    }
+
+    fn end(outcome: &str) -> Target {
+        Target::End(outcome.into())
+    }
+
+    #[test]
+    fn appends_global_keys_that_the_menu_does_not_define() {
+        let nodes =
+            r#"{"a": {"label": "A", "choices": {"[1]": {"outcome": "x", "label": "L"}, "2": "@root"}}}"#;
+        let keys = r#", "keys": {"1": "@back", "0": {"outcome": "op"},
+            "*": {"nextNode": "@again", "label": "Star"}}"#;
+        assert_eq!(
+            choices(&first(nodes, keys)),
+            [
+                ("[[1]]".to_owned(), "L", &end("x")),
+                ("[[2]]".to_owned(), "A", &Target::Root),
+                ("[[0]]".to_owned(), "A", &end("op")),
+                ("[[*]]".to_owned(), "Star", &Target::Again),
+            ]
+        );
+        let opted_out = nodes.replace("\"label\": \"A\"", "\"globalKeys\": false");
+        assert_eq!(2, choices(&first(&opted_out, keys)).len());
+    }
+
+    #[test]
+    fn takes_no_end_key_that_is_part_of_a_choice() {
+        let end_key = |choices: &str, more: &str| {
+            first(&format!(r##"{{"a": {{"endKey": "#", "choices": {{{choices}}}}}}}"##), more).nodes[0]
+                .end_key
         };
-        // The seed looks a digit up in the list: one that is there twice does no harm.
-        if seen.insert(pattern.0.clone()) {
-            let (span, target) = (digit.span.clone(), target.clone());
-            written.push(Written { text, span, pattern, label: None, target, set: Box::default() });
+        assert_eq!(Key::parse('#'), end_key(r#""1": {"outcome": "x"}"#, ""));
+        assert_eq!(None, end_key(r##""1#": {"outcome": "x"}"##, ""));
+        assert_eq!(None, end_key(r#""1[*#]": {"outcome": "x"}"#, ""));
+        assert_eq!(None, end_key(r#""1": {"outcome": "x"}"#, r##", "keys": {"#": "@back"}"##));
+    }
+
+    #[test]
+    fn reads_the_seeds_form_and_mixes_it_with_ours() {
+        let b = r#""b": {"outcome": "x"}"#;
+        let to_b = Target::Node(NodeId(1));
+        for (node, expected) in [
+            (r#""allowedDigits": ["1"], "nextNode": "b""#, &to_b),
+            (r#""ALLOWEDDIGITS": ["1"], "nextnode": "b", "isterminal": false"#, &to_b),
+            (r#""allowedDigits": ["1", "1"], "nextNode": "b", "isTerminal": null, "maxMs": 5"#, &to_b),
+            (r#""allowedDigits": ["1"], "nextNode": "", "isTerminal": true"#, &end("completed")),
+            (r#""allowedDigits": ["1"], "nextNode": "gone", "isTerminal": true"#, &end("completed")),
+            (r#""allowedDigits": ["1"], "outcome": "paid", "isTerminal": true"#, &end("paid")),
+            (r#""allowedDigits": ["1"], "nextNode": "@back", "noInput": {"tries": 2}"#, &Target::Back),
+        ] {
+            let ivr = first(&format!("{{\"a\": {{{node}}}, {b}}}"), "");
+            assert_eq!(choices(&ivr), [("[[1]]".to_owned(), "a", expected)], "{node}");
+        }
+        for node in [
+            r#""allowedDigits": null, "nextNode": "", "isTerminal": true"#,
+            r#""allowedDigits": [], "nextNode": "gone", "isTerminal": true"#,
+            r#""isTerminal": true"#,
+            r#""outcome": "completed", "isTerminal": false, "nextNode": """#,
+        ] {
+            let ivr = first(&format!("{{\"a\": {{{node}}}}}"), "");
+            assert_eq!(Content::End("completed".into()), ivr.nodes[0].content, "{node}");
         }
     }
-    is_whole.then_some(written)
-}
 
-/// Reports the choices of a menu that stand in each other's way. The first `own` are the menu's, the
-/// rest those of `keys`: where these meet, the menu's win, and nothing is to be said.
-fn compare<'v>(
-    cx: &mut Cx<'v>,
-    node: &str,
-    all: &[&Written<'v>],
-    own: usize,
-    decide_ms: u64,
-    end_key: Option<crate::engine::Key>,
-) {
-    let Cx { report, budget, .. } = cx;
-    let patterns: Vec<&Pattern> = all.iter().map(|choice| &choice.pattern).collect();
-    let patterns = Patterns::new(&patterns, budget);
-    let name = quote(node);
-    for (index, choice) in all.iter().enumerate() {
-        let text = quote(choice.text);
-        if index < own {
-            if let Some(other) = patterns.overlapping(index) {
-                let message = format!("{name}: {text} and {} match the same entry", quote(all[other].text));
-                report.error(code::OVERLAPPING_CHOICES, choice.span.clone(), message, OVERLAP_HELP);
-                continue;
-            }
-            if let Some(others) = patterns.shadows(index, decide_ms == 0) {
-                let shown: Vec<String> = others.iter().take(3).map(|&other| quote(all[other].text)).collect();
-                let more = if others.len() > shown.len() { ", …" } else { "" };
-                let shown = shown.join(", ");
-                let message = format!("{name}: {text} can never win because of {shown}{more}");
-                let help = if others.iter().any(|&other| patterns.is_shorter(other, index)) {
-                    "with `decideMs` 0 the shortest entry that is complete commits at once"
-                } else {
-                    "of choices that match one entry, the one with the fewest wildcards wins"
-                };
-                report.error(code::SHADOWED_CHOICE, choice.span.clone(), message, help);
-                continue;
-            }
-        }
-        if let Some(longer) = patterns.longer(index).filter(|_| decide_ms > 0) {
-            lint::ambiguous(report, node, choice, all[longer], index < own, (decide_ms, end_key));
+    #[test]
+    fn says_what_a_node_lacks_or_has_too_much() {
+        let outcome = r#""outcome": "x""#;
+        for (node, expected) in [
+            ("", vec![(code::NO_TARGET, "a")]),
+            (r#""nextNode": "a""#, vec![(code::NO_TARGET, "a")]),
+            (r#""choices": {}"#, vec![(code::NO_TARGET, "a")]),
+            (r#""choices": {"$1": "b"}"#, vec![(code::NO_TARGET, "a")]),
+            (r#""collect": {}"#, vec![(code::NO_TARGET, "a")]),
+            (r#""allowedDigits": ["1"]"#, vec![(code::NO_TARGET, "a")]),
+            (r#""allowedDigits": [], "nextNode": "a""#, vec![(code::NO_TARGET, "a")]),
+            (r#""choices": {"1": {"label": "x"}}"#, vec![(code::NO_TARGET, "1")]),
+            (r#""choices": {"1": 5}"#, vec![(code::WRONG_TYPE, "5")]),
+            (r#""choices": {"1": ""}"#, vec![(code::MISSING_TARGET, "")]),
+            (r#""choices": {"1": "@up"}"#, vec![(code::MISSING_TARGET, "@up")]),
+            (
+                r#""choices": {"1": {"nextNode": "a", "outcome": "x"}}"#,
+                vec![(code::OUTCOME_WITH_NEXT_NODE, "outcome")],
+            ),
+            (r#""choices": {"1": "@back"}, "outcome": "x""#, vec![(code::UNKNOWN_KEY, "outcome")]),
+            (r#""choices": {"1": "@back"}, "nextNode": "a""#, vec![(code::UNKNOWN_KEY, "nextNode")]),
+            (
+                r#""choices": {"1": "@back"}, "allowedDigits": ["1"]"#,
+                vec![(code::UNKNOWN_KEY, "allowedDigits")],
+            ),
+            (r#""collect": {}, "choices": {"1": "@back"}"#, vec![(code::CHOICES_WITH_COLLECT, "choices")]),
+            (r#""allowedDigits": ["1"], "collect": {}"#, vec![(code::CHOICES_WITH_COLLECT, "collect")]),
+            (r#""outcome": """#, vec![(code::WRONG_VALUE, "")]),
+            (r#""outcome": "x", "nextNode": "a""#, vec![(code::OUTCOME_WITH_NEXT_NODE, "outcome")]),
+            (
+                r#""allowedDigits": ["1x", 2], "nextNode": "a""#,
+                vec![(code::BAD_PATTERN, "x"), (code::WRONG_TYPE, "2")],
+            ),
+            (r#""outcome": "x", "OUTCOME": "x""#, vec![(code::UNKNOWN_KEY, "OUTCOME")]),
+            (r#""nextNode": "", "NextNode": "", "outcome": "x""#, vec![(code::DUPLICATE_KEY, "NextNode")]),
+            (
+                r#""label": 1, "globalKeys": 0, "outcome": "x""#,
+                vec![(code::WRONG_TYPE, "1"), (code::WRONG_TYPE, "0")],
+            ),
+        ] {
+            let expected: Vec<_> = expected.into_iter().map(|(code, text)| (code, text.to_owned())).collect();
+            let text =
+                tree(&format!("{{\"a\": {{{node}}}, \"b\": {{{outcome}}}}}"), r#", "entries": {"1": "b"}"#);
+            assert_eq!(expected, found(&text), "{node}");
         }
     }
 }

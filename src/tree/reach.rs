@@ -109,13 +109,10 @@ fn ending(ivr: &Ivr) -> Vec<bool> {
 
 #[cfg(test)]
 mod tests {
-    use crate::tree::load;
+    use crate::tree::tests::{found as found_in, tree};
 
-    /// Returns which of the nodes get which finding.
     fn found(nodes: &str) -> Vec<(&'static str, String)> {
-        let text = format!("{{\"rootNode\": \"a\", \"nodes\": {nodes}}}");
-        let findings = load(&text).findings.into_iter();
-        findings.map(|finding| (finding.code, text[finding.span].replace('"', ""))).collect()
+        found_in(&tree(nodes, ""))
     }
 
     fn only_waiting(names: &[&str]) -> Vec<(&'static str, String)> {

@@ -241,3 +241,78 @@ pub(super) fn weight(set: &[Assignment]) -> usize {
     let piece = |piece: &Piece| 32 + if let Piece::Text(text) = piece { text.len() } else { 0 };
     set.iter().map(|assignment| 64 + assignment.value.0.iter().map(piece).sum::<usize>()).sum()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::{NodeId, Piece};
+    use crate::tree::tests::{found, loaded, tree};
+
+    #[test]
+    fn replaces_defaults_whole() {
+        let nodes = r##"{"a": {"choices": {"1": {"outcome": "x"}}},
+            "b": {"choices": {"1": {"outcome": "x"}}, "interDigitMs": 4000, "endKey": "", "mask": false,
+                  "noInput": {"outcome": "gone"}, "noMatch": "ignore"},
+            "c": {"choices": {"1": "@again"}, "decideMs": 0, "noMatch": {"tries": 2}}}"##;
+        let defaults = r##", "entries": {"1": "b", "2": "c"}, "defaults": {"promptMs": 1, "firstDigitMs": 0,
+            "maxMs": 2, "guardMs": 3, "endKey": "#", "mask": true, "noMatch": {"outcome": "out"},
+            "noInput": {"tries": 3, "nextNode": "b", "set": {"v": "{node}"}}}"##;
+        let ivr = loaded(&tree(nodes, defaults));
+        let [a, b, c] = &ivr.nodes[..] else { panic!() };
+        let timing = Timing { prompt_ms: 1, first_digit_ms: 0, max_ms: 2, guard_ms: 3, ..Timing::default() };
+        assert_eq!(timing, a.timing);
+        assert_eq!(Timing { inter_digit_ms: 4000, decide_ms: 4000, ..timing }, b.timing);
+        assert_eq!(Timing { decide_ms: 0, ..timing }, c.timing);
+        assert_eq!([Key::parse('#'), None, Key::parse('#')], [a.end_key, b.end_key, c.end_key]);
+        assert_eq!([Mask::All, Mask::Off, Mask::All], [a.mask, b.mask, c.mask]);
+        let no_input = |tries, target| (tries, target);
+        assert_eq!(no_input(3, Target::Node(NodeId(1))), (a.no_input.tries, a.no_input.target.clone()));
+        assert_eq!([Piece::Node], *a.no_input.set[0].value.0);
+        assert_eq!(no_input(1, Target::End("gone".into())), (b.no_input.tries, b.no_input.target.clone()));
+        assert!(b.no_input.set.is_empty() && b.no_match.is_none());
+        let no_match = c.no_match.as_ref().unwrap();
+        assert_eq!(no_input(2, Target::End("nomatch".into())), (no_match.tries, no_match.target.clone()));
+        assert_eq!(Target::End("out".into()), a.no_match.as_ref().unwrap().target);
+    }
+
+    #[test]
+    fn reads_decide_ms_of_the_defaults_before_a_nodes_inter_digit_ms() {
+        let nodes = r#"{"a": {"choices": {"1": {"outcome": "x"}}, "interDigitMs": 5000}}"#;
+        let ivr = loaded(&tree(nodes, r#", "defaults": {"decideMs": 1000}"#));
+        assert_eq!(1000, ivr.nodes[0].timing.decide_ms);
+    }
+
+    #[test]
+    fn says_which_setting_is_wrong() {
+        for (setting, expected) in [
+            (r#""promptMs": -1"#, vec![(code::WRONG_VALUE, "-1")]),
+            (r#""promptMs": 1.5"#, vec![(code::WRONG_VALUE, "1.5")]),
+            (r#""promptMs": 1e3"#, vec![(code::WRONG_VALUE, "1e3")]),
+            (r#""maxMs": 604800001"#, vec![(code::WRONG_VALUE, "604800001")]),
+            (r#""maxMs": 99999999999999999999999"#, vec![(code::WRONG_VALUE, "99999999999999999999999")]),
+            (r#""guardMs": null"#, vec![(code::WRONG_TYPE, "null")]),
+            (r###""endKey": "##""###, vec![(code::WRONG_VALUE, "##")]),
+            (r#""endKey": "X""#, vec![(code::WRONG_VALUE, "X")]),
+            (r#""mask": -1"#, vec![(code::WRONG_VALUE, "-1")]),
+            (r#""mask": "yes""#, vec![(code::WRONG_TYPE, "yes")]),
+            (r#""mask": 40"#, vec![]),
+            (r#""noMatch": "drop""#, vec![(code::WRONG_VALUE, "drop")]),
+            (r#""noMatch": 1"#, vec![(code::WRONG_TYPE, "1")]),
+            (r#""noInput": "ignore""#, vec![(code::WRONG_TYPE, "ignore")]),
+            (r#""noInput": {"tries": 0}"#, vec![(code::WRONG_VALUE, "0")]),
+            (r#""noInput": {"try": 2}"#, vec![(code::UNKNOWN_KEY, "try")]),
+            (r#""noInput": {"nextNode": "b"}"#, vec![(code::MISSING_TARGET, "b")]),
+            (
+                r#""noInput": {"nextNode": "a", "outcome": "x"}"#,
+                vec![(code::OUTCOME_WITH_NEXT_NODE, "outcome")],
+            ),
+            (r#""noInput": {"set": {"v": 1}}"#, vec![(code::WRONG_TYPE, "1")]),
+        ] {
+            let expected: Vec<_> = expected.into_iter().map(|(code, text)| (code, text.to_owned())).collect();
+            let node = r#"{"a": {"choices": {"1": {"outcome": "x"}}"#;
+            assert_eq!(expected, found(&tree(&format!("{node}, {setting}}}}}"), "")), "{setting}");
+            let defaults = format!(", \"defaults\": {{{setting}}}");
+            assert_eq!(expected, found(&tree(&format!("{node}}}}}"), &defaults)), "{setting}");
+        }
+    }
+}

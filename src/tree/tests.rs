@@ -1,14 +1,32 @@
 //! Whole files: the shipped tree, the seed's, one bad file per code, and files that nobody wrote.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 
 use super::*;
-use crate::engine::{Content, Digits, Key, Mask, NodeId, Target, Timing};
+use crate::engine::{Content, Digits, Ivr, Key, Mask, NodeId, Target, Timing};
 
 const SHIPPED: &str = include_str!("../../ivr.json");
+
+/// Returns a tree with these nodes that begins at `a`, and more at its top level.
+pub(super) fn tree(nodes: &str, more: &str) -> String {
+    format!("{{\"rootNode\": \"a\", \"nodes\": {nodes}{more}}}")
+}
+
+/// Returns the code of each finding, and the text that it points at, without quotes.
+pub(super) fn found(text: &str) -> Vec<(&'static str, String)> {
+    let findings = load(text).findings.into_iter();
+    findings.map(|finding| (finding.code, text[finding.span].replace('"', ""))).collect()
+}
+
+/// Returns the tree of a text without errors.
+pub(super) fn loaded(text: &str) -> Arc<Ivr> {
+    let loaded = load(text);
+    loaded.ivr.unwrap_or_else(|| panic!("{text}: {:?}", loaded.findings))
+}
 
 /// The bad files: the code that gives each its name, and the line and column of the finding.
 const BAD: [(&str, usize, usize); 26] = [
@@ -185,7 +203,6 @@ fn takes_time_in_proportion_to_the_file() {
     for text in [&chain, &exact, wild, &missing] {
         let start = Instant::now();
         load(text);
-        println!("{:?}", start.elapsed());
         // A debug build on a busy machine: what is quadratic would take minutes.
         assert!(start.elapsed() < Duration::from_secs(20), "{:?}: {}", start.elapsed(), &text[..60]);
     }
