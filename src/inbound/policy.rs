@@ -14,8 +14,10 @@ pub struct Timings {
     pub silence: Duration,
     /// The longest wait before the first try after a connection. It doubles from try to try …
     pub first_wait: Duration,
-    /// … up to this.
+    /// … up to this after tries that failed, and after connections that carried nothing …
     pub longest_wait: Duration,
+    /// … and up to this after a connection that carried events.
+    pub longest_wait_mid_walk: Duration,
     /// A connection that held so long starts the waits over.
     pub stable: Duration,
     /// `Retry-After` is heeded up to this.
@@ -32,6 +34,9 @@ impl Default for Timings {
             silence: Duration::from_secs(25),
             first_wait: Duration::from_millis(1_500),
             longest_wait: Duration::from_secs(60),
+            // Half of the ten seconds that the seed's tree waits for a digit: who is in the middle of a
+            // walk should not time out for a link that works, if not for long.
+            longest_wait_mid_walk: Duration::from_secs(5),
             stable: Duration::from_secs(60),
             longest_hold: Duration::from_secs(300),
             closing: Duration::from_secs(1),
@@ -132,15 +137,17 @@ impl Comeback {
     ///
     /// Full jitter: uniform below a bound that is `first_wait` after a stable connection and
     /// doubles with every end up to `longest_wait`, so that many instances that lose their
-    /// connections at once don't return at once. `hold` is the peer's `Retry-After`: the wait is at
+    /// connections at once don't return at once. Where the connection `carried` events the bound is
+    /// `longest_wait_mid_walk`: callers are in the middle of their walks. `hold` is the peer's `Retry-After`: the wait is at
     /// least that, at most `longest_hold`. `random` is any number.
-    pub fn wait_ms(&mut self, now_ms: u64, hold: Option<Duration>, random: u64) -> u64 {
+    pub fn wait_ms(&mut self, now_ms: u64, carried: bool, hold: Option<Duration>, random: u64) -> u64 {
         let stable_ms = millis(self.timings.stable);
         if self.opened_ms.take().is_some_and(|opened_ms| now_ms.saturating_sub(opened_ms) >= stable_ms) {
             self.ends = 0;
         }
         let bound = self.timings.first_wait.saturating_mul(1 << self.ends.min(16));
-        let jitter = below(millis(bound.min(self.timings.longest_wait)), random);
+        let longest = if carried { self.timings.longest_wait_mid_walk } else { self.timings.longest_wait };
+        let jitter = below(millis(bound.min(longest)), random);
         self.ends += 1;
         match hold {
             Some(hold) => millis(hold.min(self.timings.longest_hold))
@@ -157,26 +164,6 @@ impl Comeback {
     }
 }
 
-/// A source of random numbers that needs to be no secret: SplitMix64.
-#[derive(Clone, Debug)]
-pub struct Random(u64);
-
-impl Random {
-    /// Returns the numbers that follow from `seed`.
-    pub fn new(seed: u64) -> Random {
-        Random(seed)
-    }
-
-    /// Returns the next one.
-    pub fn draw(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-}
-
 /// Maps `random` to `0..bound`, evenly; 0 if `bound` is 0.
 fn below(bound: u64, random: u64) -> u64 {
     ((u128::from(bound) * u128::from(random)) >> 64) as u64
@@ -189,6 +176,7 @@ fn millis(duration: Duration) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::Random;
 
     #[test]
     fn pings_every_15_s_and_gives_up_after_25_s_of_silence_but_not_of_our_own() {
@@ -238,7 +226,7 @@ mod tests {
     #[test]
     fn comes_back_within_a_wait_that_doubles_and_starts_over_after_a_stable_minute() {
         let mut comeback = Comeback::new(&Timings::default());
-        let longest = |comeback: &mut Comeback, now_ms| comeback.wait_ms(now_ms, None, u64::MAX);
+        let longest = |comeback: &mut Comeback, now_ms| comeback.wait_ms(now_ms, false, None, u64::MAX);
         for bound in [1_500, 3_000, 6_000, 12_000, 24_000, 48_000, 60_000, 60_000] {
             assert_eq!(bound - 1, longest(&mut comeback, 0));
         }
@@ -247,9 +235,18 @@ mod tests {
         comeback.opened(1_000);
         assert_eq!(1_499, longest(&mut comeback, 61_000));
         assert_eq!(2_999, longest(&mut comeback, 200_000), "not opened in between");
-        assert_eq!(0, comeback.wait_ms(0, None, 0));
+        assert_eq!(0, comeback.wait_ms(0, false, None, 0));
         comeback.ends = u32::MAX - 1;
         assert_eq!(59_999, longest(&mut comeback, 0));
+    }
+
+    #[test]
+    fn comes_back_soon_where_callers_are_in_the_middle_of_their_walks() {
+        let mut comeback = Comeback::new(&Timings::default());
+        for bound in [1_500, 3_000, 5_000, 5_000] {
+            assert_eq!(bound - 1, comeback.wait_ms(0, true, None, u64::MAX));
+        }
+        assert_eq!(23_999, comeback.wait_ms(0, false, None, u64::MAX), "then a try failed");
     }
 
     #[test]
@@ -264,7 +261,7 @@ mod tests {
             (Some(Duration::MAX), u64::MAX, 300_000),
             (None, 1 << 63, 750),
         ] {
-            let actual = Comeback::new(&Timings::default()).wait_ms(0, hold, random);
+            let actual = Comeback::new(&Timings::default()).wait_ms(0, false, hold, random);
             assert_eq!(expected, actual, "{hold:?} {random}");
         }
         let comeback = Comeback::new(&Timings::default());
@@ -277,11 +274,11 @@ mod tests {
         let mut seeds = Random::new(seed);
         (0..instances)
             .map(|_| {
-                let mut random = Random::new(seeds.draw());
+                let mut random = Random::new(seeds.number());
                 let mut comeback = Comeback::new(&Timings::default());
                 let (mut now_ms, mut tries) = (0, Vec::new());
                 loop {
-                    now_ms += comeback.wait_ms(now_ms, None, random.draw());
+                    now_ms += comeback.wait_ms(now_ms, false, None, random.number());
                     tries.push(now_ms);
                     if now_ms >= refuse_until_ms {
                         return tries;

@@ -12,10 +12,11 @@ use log::{info, warn};
 use super::connect::{ConnectError, Opened, connect};
 use super::counts::{Dropped, ReaderCounts};
 use super::message::Kind;
-use super::policy::{Comeback, Pulse, Random, Timings};
+use super::policy::{Comeback, Pulse, Timings};
 use super::session::{self, End, Ground};
 use super::stop::Stop;
 use super::tap::{Tap, Wire};
+use crate::engine::Random;
 use crate::inbox::Inbox;
 use crate::observe::status::{Link, Status};
 use crate::tenant::{Net, Stream, Tokens, Url};
@@ -105,7 +106,7 @@ impl Reader {
             Ok(token) => token,
             Err(no_token) => {
                 self.counts.add_failure();
-                let wait = self.comeback.wait_for_token_ms(no_token.retry_in, self.random.draw());
+                let wait = self.comeback.wait_for_token_ms(no_token.retry_in, self.random.number());
                 self.status.set_websocket(Link::Down(format!("no token to open it with: {}", no_token.why)));
                 warn!(why = no_token.why.as_str(), retry_ms = wait; "no token to open the websocket with");
                 return Some(Duration::from_millis(wait));
@@ -127,7 +128,7 @@ impl Reader {
                     self.tokens.refused(token.id);
                 }
                 self.counts.add_failure();
-                let wait = self.wait(error.retry_after());
+                let wait = self.wait(false, error.retry_after());
                 let cause = Chain(&error).to_string();
                 warn!(url:% = self.url, cause = cause.as_str(), retry_ms = millis(wait); "websocket not opened");
                 self.status.set_websocket(Link::Down(cause));
@@ -168,16 +169,16 @@ impl Reader {
             return None;
         }
         self.counts.add_drop();
-        let wait = self.wait(None);
+        let wait = self.wait(digits > 0, None);
         let level = if end.is_clean() { log::Level::Info } else { log::Level::Warn };
         log::log!(level, cause:% = end, held_s, digits, retry_ms = millis(wait); "websocket lost");
         self.status.set_websocket(Link::Down(end.to_string()));
         Some(wait)
     }
 
-    fn wait(&mut self, hold: Option<Duration>) -> Duration {
+    fn wait(&mut self, carried: bool, hold: Option<Duration>) -> Duration {
         let now_ms = millis(self.origin.elapsed());
-        Duration::from_millis(self.comeback.wait_ms(now_ms, hold, self.random.draw()))
+        Duration::from_millis(self.comeback.wait_ms(now_ms, carried, hold, self.random.number()))
     }
 }
 

@@ -21,6 +21,7 @@ const QUICK: Timings = Timings {
     silence: Duration::from_secs(8),
     first_wait: Duration::from_millis(40),
     longest_wait: Duration::from_millis(80),
+    longest_wait_mid_walk: Duration::from_millis(80),
     stable: Duration::from_secs(60),
     longest_hold: Duration::from_secs(300),
     closing: Duration::from_secs(1),
