@@ -26,14 +26,14 @@ use dtmfd::engine::{
 const BOUNDS: Bounds = Bounds { calls_max: 100, attempts_max: 8 };
 
 /// Returns the tree that `json` writes.
-pub fn tree(json: &str) -> Arc<Ivr> {
+pub(crate) fn tree(json: &str) -> Arc<Ivr> {
     let loaded = dtmfd::tree::load(json);
     loaded.ivr.unwrap_or_else(|| panic!("{}", dtmfd::tree::human(&loaded.findings, "tree", json, false)))
 }
 
 /// Plays a script and compares the transcript; then plays it again by a thread that is always late.
 #[track_caller]
-pub fn check(json: &str, script: &str) {
+pub(crate) fn check(json: &str, script: &str) {
     let expected: Vec<_> = script.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
     let ivr = tree(json);
     let punctual = Player::new(&ivr, false).play(&expected);
