@@ -208,7 +208,7 @@ impl VisitValue<'_> for Bare {
     }
 
     fn visit_f64(&mut self, value: f64) -> Result<(), kv::Error> {
-        self.0 = value.is_finite().then(|| format!("{value:e}"));
+        self.0 = serde_json::Number::from_f64(value).map(|number| number.to_string());
         Ok(())
     }
 
@@ -358,7 +358,7 @@ mod tests {
                 2,
                 concat!(
                     r#"{"ts":"2026-02-28T23:59:59.007Z","level":"debug","target":"dtmfd::a","msg":"it is","#,
-                    r#""n":3,"x":5e-1,"on":true,"url":"http://a/","msg_":"","error":"a \"b\"","repeated":2}"#,
+                    r#""n":3,"x":0.5,"on":true,"url":"http://a/","msg_":"","error":"a \"b\"","repeated":2}"#,
                     "\n"
                 )
                 .to_owned(),
