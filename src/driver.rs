@@ -296,8 +296,12 @@ impl Driver {
             Mask::Off if self.log_digits => key.symbol(),
             Mask::Off | Mask::All | Mask::Last(_) => '•',
         };
-        let (from, to, verdict) = (&*from.name, &*to.name, verdict.name());
-        debug!(call = call.id(), verdict, decided_us = took_us; "digit {shown}  {from} → {to}");
+        let (from, verdict) = (&*from.name, verdict.name());
+        let (arrow, to) = match call.end() {
+            Some(end) => ("→ end:", &*end.outcome),
+            None => ("→", &*to.name),
+        };
+        debug!(call = call.id(), verdict, decided_us = took_us; "digit {shown}  {from} {arrow} {to}");
     }
 
     fn tell_node(&self, id: CallId, node: NodeId, attempt: u32, reason: Reason) {

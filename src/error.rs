@@ -3,6 +3,7 @@
 use std::io;
 use std::process::ExitCode;
 
+use crate::local::BindError;
 use crate::tree::ReadError;
 
 /// Why dtmfd cannot start, or has to stop.
@@ -27,13 +28,8 @@ pub enum Error {
         findings: String,
     },
     /// The local API could not be opened.
-    #[error("cannot open the local API on {address} (DTMFD_LISTEN, --listen)")]
-    Listen {
-        /// Where.
-        address: String,
-        /// Why.
-        source: Box<dyn std::error::Error + Send + Sync>,
-    },
+    #[error("cannot open the local API")]
+    Listen(#[source] BindError),
     /// A thread of ours died.
     #[error("the thread `{0}` died: this is a bug in dtmfd, the log has its last words")]
     ThreadDied(String),
@@ -59,7 +55,7 @@ impl Error {
     /// Returns the exit code that this ends the process with.
     pub fn exit_code(&self) -> ExitCode {
         ExitCode::from(match self {
-            Error::Settings(_) | Error::ReadTree(_) | Error::Tree { .. } | Error::Listen { .. } => 78,
+            Error::Settings(_) | Error::ReadTree(_) | Error::Tree { .. } | Error::Listen(_) => 78,
             Error::ThreadDied(_) => 70,
             Error::System { .. } => 1,
         })

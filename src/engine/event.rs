@@ -296,7 +296,7 @@ impl Reason {
 
 /// What the engine wants done, or tells of.
 ///
-/// A [`CallId`] in it can be looked up ([`super::Calls::call`]) until the output after the call's
+/// A [`CallId`] in it can be looked up ([`Calls::call`](super::Calls::call)) until the output after the call's
 /// `Ended` is polled.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Output {
@@ -334,7 +334,7 @@ pub enum Output {
         /// Why.
         reason: Reason,
     },
-    /// A walk ended. [`super::Call::end`] tells how.
+    /// A walk ended. [`Call::end`](super::Call::end) tells how.
     Ended {
         /// The call.
         call: CallId,

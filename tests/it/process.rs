@@ -126,6 +126,7 @@ fn the_sandbox_shows_the_journey_of_a_call() {
         "WebSocket",
         "main_menu → department",
         "department → confirm",
+        "confirm → end: completed",
         r#"ivr_selection=["1","A","1"] ivr_status=completed"#,
         "200",
         "call ended: completed",
@@ -269,7 +270,9 @@ fn service(faults: Faults, calls: usize, folder: &Scratch) -> (Program, StandIn)
         &tree,
     ];
     let mut command = dtmfd(&arguments);
-    command.args(["--log-format", "human", "--workers", "8"]).env("CXONE_CLIENT_SECRET", "s3cr3t-of-the-test");
+    command
+        .args(["--log-format", "human", "--workers", "8"])
+        .env("CXONE_CLIENT_SECRET", "s3cr3t-of-the-test");
     let mut program = Program::start(command);
     program.wait_for("websocket open");
     let key = Key::parse('1').expect("a key");
