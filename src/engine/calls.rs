@@ -12,10 +12,11 @@ use super::delivery::{self, Delivery, UPDATES_MAX};
 use super::ended::Ended;
 use super::event::{
     Answer, CallStanding, Event, Facts, Output, Question, Reach, Reason, Source, Stamp, Summary, Tick,
-    Update, Verdict,
+    Verdict,
 };
 use super::ivr::Ivr;
 use super::key::Key;
+use super::update::Update;
 use super::wheel::{Timer, Wheel};
 
 /// Names a call in progress. It is never reused while anything may still speak of the call.
