@@ -35,7 +35,7 @@ impl Clock {
     }
 
     /// Returns the moment an event that came at `at` counts as: rounded up, so that no deadline counted
-    /// from it is early.
+    /// from it is early. The engine handles no other call's deadline for it before [`Clock::now`] says so.
     pub fn received(&self, at: Instant) -> Tick {
         let since = at.saturating_duration_since(self.origin);
         Tick(self.origin_ms + since.as_nanos().div_ceil(1_000_000) as u64)
