@@ -10,6 +10,7 @@ use crate::engine::Ivr;
 use crate::error::Error;
 use crate::tree::Loaded;
 
+mod graph;
 mod run;
 mod sandbox;
 
@@ -28,6 +29,8 @@ pub struct Cli {
 enum Command {
     /// Run the service
     Run(run::Run),
+    /// Draw a tree
+    Graph(graph::Draw),
     /// Run it against a stand-in tenant on this machine: no account, no network
     Sandbox(sandbox::Sandbox),
 }
@@ -41,6 +44,7 @@ impl Cli {
     pub fn run(self) -> Result<ExitCode, Error> {
         match self.command {
             Command::Run(run) => run.run(),
+            Command::Graph(graph) => graph.run(),
             Command::Sandbox(sandbox) => sandbox.run(),
         }
     }
