@@ -1,7 +1,7 @@
 //! `dtmfd graph`: draws a tree.
 
 use std::ffi::OsStr;
-use std::io::{self, IsTerminal as _, Write as _};
+use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -56,10 +56,10 @@ impl Draw {
         let graph = Graph::new(&ivr, &loaded.keys);
         let drawing = match self.format {
             Format::Text => graph::text(&graph, shows_color(&io::stdout())),
-            Format::Mermaid => graph::text(&graph, false),
-            Format::Dot => graph::text(&graph, false),
+            Format::Mermaid => graph::mermaid(&graph),
+            Format::Dot => graph::dot(&graph),
             Format::Svg => graph::text(&graph, false),
-            Format::Json => graph::text(&graph, false),
+            Format::Json => graph::json(&graph),
         };
         match io::stdout().write_all(drawing.as_bytes()) {
             // Who reads only the beginning has what it wanted.

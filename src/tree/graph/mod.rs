@@ -5,12 +5,12 @@
 //! "everywhere", and a node to which one does not apply says so.
 
 mod build;
-//mod dot;
-//mod json;
+mod dot;
+mod json;
 //mod layout;
-//mod mermaid;
+mod mermaid;
 //mod order;
-//mod picture;
+mod picture;
 //mod place;
 //mod svg;
 mod text;
@@ -19,9 +19,9 @@ mod words;
 use std::ops::Range;
 use std::sync::Arc;
 
-//pub use dot::dot;
-//pub use json::json;
-//pub use mermaid::mermaid;
+pub use dot::dot;
+pub use json::json;
+pub use mermaid::mermaid;
 //pub use svg::svg;
 pub use text::text;
 
