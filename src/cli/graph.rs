@@ -58,7 +58,7 @@ impl Draw {
             Format::Text => graph::text(&graph, shows_color(&io::stdout())),
             Format::Mermaid => graph::mermaid(&graph),
             Format::Dot => graph::dot(&graph),
-            Format::Svg => graph::text(&graph, false),
+            Format::Svg => graph::svg(&graph),
             Format::Json => graph::json(&graph),
         };
         match io::stdout().write_all(drawing.as_bytes()) {

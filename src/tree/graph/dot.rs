@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::Graph;
-use super::picture::{Line, Look, Picture, Shape};
+use super::picture::{Look, Picture, Shape, Stroke};
 
 const HEAD: &str = "digraph ivr {
   graph [rankdir=LR, bgcolor=\"white\", fontname=\"Helvetica\", nodesep=0.2, ranksep=0.8]
@@ -23,12 +23,12 @@ pub fn dot(graph: &Graph) -> String {
         let (from, to) = (&picture.boxes[link.from].id, &picture.boxes[link.to].id);
         let mut attributes = Vec::new();
         if !link.label.is_empty() {
-            attributes.push(format!("label={}", quoted(&link.label)));
+            attributes.push(format!("label={}", quoted(&link.label_lines())));
         }
-        match link.line {
-            Line::Solid => (),
-            Line::Dashed => attributes.push("style=dashed".to_owned()),
-            Line::Dotted => attributes.push("style=dotted".to_owned()),
+        match link.stroke {
+            Stroke::Solid => (),
+            Stroke::Dashed => attributes.push("style=dashed".to_owned()),
+            Stroke::Dotted => attributes.push("style=dotted".to_owned()),
         }
         let attributes =
             if attributes.is_empty() { String::new() } else { format!(" [{}]", attributes.join(", ")) };

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::Graph;
-use super::picture::{Line, Look, Picture, Shape};
+use super::picture::{Look, Picture, Shape, Stroke};
 
 /// What each kind of box looks like; `class` names it.
 const CLASSES: &str = "  classDef start fill:#334155,stroke:#334155,color:#ffffff
@@ -22,14 +22,17 @@ pub fn mermaid(graph: &Graph) -> String {
     for shape in &picture.boxes {
         // Writing to a string can't fail.
         let _ = writeln!(text, "  {}", node(shape));
+        if !shape.reachable {
+            let _ = writeln!(text, "  class {} unreachable", shape.id);
+        }
     }
     let mut dotted = Vec::new();
     for (index, link) in picture.links.iter().enumerate() {
         let (from, to) = (&picture.boxes[link.from].id, &picture.boxes[link.to].id);
-        let arrow = if link.line == Line::Solid { "-->" } else { "-.->" };
-        let label = if link.label.is_empty() { String::new() } else { format!("|{}|", quoted(&link.label)) };
+        let arrow = if link.stroke == Stroke::Solid { "-->" } else { "-.->" };
+        let label = if link.label.is_empty() { String::new() } else { format!("|{}|", quoted(&link.label_lines())) };
         let _ = writeln!(text, "  {from} {arrow}{label} {to}");
-        if link.line == Line::Dotted {
+        if link.stroke == Stroke::Dotted {
             dotted.push(index.to_string());
         }
     }
@@ -49,7 +52,6 @@ fn node(shape: &Shape) -> String {
         Look::End | Look::Outcome => ("([", "])", "outcome"),
         Look::Word => (">", "]", "word"),
     };
-    let class = if shape.reachable { class } else { "unreachable" };
     let lines: Vec<_> = std::iter::once(&shape.title).chain(&shape.notes).cloned().collect();
     format!("{}{open}{}{close}:::{class}", shape.id, quoted(&lines))
 }
@@ -66,6 +68,8 @@ fn quoted(lines: &[String]) -> String {
             match character {
                 ' ' | ',' | '(' | ')' | '/' | '@' | '[' | ']' => text.push(character),
                 _ if character.is_ascii_alphanumeric() || !character.is_ascii() => text.push(character),
+                // `$$` begins a formula even where both are written as numbers.
+                '$' => text.push_str("#36;\u{200b}"),
                 _ => {
                     let _ = write!(text, "#{};", u32::from(character));
                 }

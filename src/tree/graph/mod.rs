@@ -7,12 +7,14 @@
 mod build;
 mod dot;
 mod json;
-//mod layout;
+mod layers;
+mod layout;
+mod measure;
 mod mermaid;
-//mod order;
+mod order;
 mod picture;
-//mod place;
-//mod svg;
+mod place;
+mod svg;
 mod text;
 mod words;
 
@@ -22,7 +24,7 @@ use std::sync::Arc;
 pub use dot::dot;
 pub use json::json;
 pub use mermaid::mermaid;
-//pub use svg::svg;
+pub use svg::svg;
 pub use text::text;
 
 /// A tree's nodes and what leads from one to another.

@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 
-use super::words::clean;
+use super::words::{Line, clean};
 use super::{By, Edge, Graph, Kind, Place, To};
 
 /// Boxes, and links between them.
@@ -53,14 +53,14 @@ pub(super) enum Look {
 pub(super) struct Link {
     pub(super) from: usize,
     pub(super) to: usize,
-    pub(super) line: Line,
+    pub(super) stroke: Stroke,
     /// What leads on, line by line.
-    pub(super) label: Vec<String>,
+    pub(super) label: Vec<Line>,
 }
 
 /// How a link is drawn.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Line {
+pub(super) enum Stroke {
     /// Through: keys lead on.
     Solid,
     /// Dashed: nothing was pressed.
@@ -85,23 +85,32 @@ impl Picture {
         }
         let mut leaves = HashMap::new();
         for start in &graph.starts {
-            let mut label: Vec<String> = start.numbers.iter().map(|number| clean(number)).collect();
-            if start.is_root && graph.starts.iter().any(|start| !start.numbers.is_empty()) {
-                label.push("any other".to_owned());
-            }
-            picture.links.push(Link { from: 0, to: first_node + start.node, line: Line::Solid, label });
+            let is_other = start.is_root && graph.starts.iter().any(|start| !start.numbers.is_empty());
+            let other = is_other.then(|| "any other".to_owned());
+            let calls = start.numbers.iter().map(|number| clean(number)).chain(other);
+            let label = calls.map(|what| Line { what, more: String::new(), at: 0 }).collect();
+            picture.links.push(Link { from: 0, to: first_node + start.node, stroke: Stroke::Solid, label });
         }
         for rule in &graph.rules {
             let to = picture.target(first_node - 1, &rule.to, first_node, &mut leaves);
-            let link = Link { from: first_node - 1, to, line: line(&rule.by), label: label(&rule.by) };
-            picture.links.push(link);
+            let (stroke, label) = (stroke(&rule.by), rule.by.lines());
+            picture.links.push(Link { from: first_node - 1, to, stroke, label });
         }
         for Edge { from, by, to, .. } in graph.edges.iter().filter(|edge| edge.rule.is_none()) {
             let to = picture.target(first_node + from, to, first_node, &mut leaves);
-            let (line, label) = (line(by), label(by));
-            picture.links.push(Link { from: first_node + from, to, line, label });
+            let (stroke, label) = (stroke(by), by.lines());
+            picture.links.push(Link { from: first_node + from, to, stroke, label });
         }
         picture
+    }
+
+    /// Returns the links that leave each box.
+    pub(super) fn links_out(&self) -> Vec<Vec<usize>> {
+        let mut out = vec![Vec::new(); self.boxes.len()];
+        for (index, link) in self.links.iter().enumerate() {
+            out[link.from].push(index);
+        }
+        out
     }
 
     /// Returns the box that a link from `from` leads to.
@@ -131,6 +140,13 @@ impl Picture {
     }
 }
 
+impl Link {
+    /// Returns the label's lines, each as one text.
+    pub(super) fn label_lines(&self) -> Vec<String> {
+        self.label.iter().map(Line::joined).collect()
+    }
+}
+
 impl Shape {
     fn new(id: String, look: Look, title: String) -> Shape {
         Shape { id, look, title, notes: Vec::new(), reachable: true }
@@ -157,14 +173,10 @@ fn node(index: usize, place: &Place) -> Shape {
     shape
 }
 
-fn line(by: &By) -> Line {
+fn stroke(by: &By) -> Stroke {
     match by {
-        By::Choices(_) | By::Entry => Line::Solid,
-        By::NoInput { .. } => Line::Dashed,
-        By::NoMatch { .. } => Line::Dotted,
+        By::Choices(_) | By::Entry => Stroke::Solid,
+        By::NoInput { .. } => Stroke::Dashed,
+        By::NoMatch { .. } => Stroke::Dotted,
     }
-}
-
-fn label(by: &By) -> Vec<String> {
-    by.lines().iter().map(super::words::Line::joined).collect()
 }
