@@ -95,6 +95,10 @@ pub(super) fn layout(picture: &mut Picture) -> Layout {
     }
     for (index, frame) in plan.frames.iter_mut().enumerate() {
         (frame.x, frame.y) = (lefts[layers.layer[index]], tops[index]);
+        if picture.boxes[index].look == Look::Start {
+            // What holds everywhere is wider: the call begins beside its first node all the same.
+            frame.x += rights[layers.layer[index]] - lefts[layers.layer[index]] - plan.extents[index];
+        }
     }
     plan.route(picture, &layers, &tops, &lefts, &rights);
     let width = rights.last().copied().unwrap_or(0.0);
@@ -103,9 +107,7 @@ pub(super) fn layout(picture: &mut Picture) -> Layout {
 
 /// Returns how wide the gap after a column is: curves that rise much need more.
 fn gap(layer: usize, plan: &Plan, tops: &[f64]) -> f64 {
-    let of_layer = |segment: &&Segment| plan.items[segment.left].layer == layer;
     let rise = |segment: &Segment| (tops[segment.left] - tops[segment.right]).abs();
-    let _ = of_layer;
     let steepest = plan.by_layer.get(layer).map_or(0.0, |segments| {
         segments.iter().map(|&segment| rise(&plan.segments[segment])).fold(0.0, f64::max)
     });
@@ -157,7 +159,7 @@ impl Plan {
             let label = if label > 0.0 { label + 2.0 * LABEL_GAP } else { LABEL_GAP };
             plan.extents.push(frame.width + if links.is_empty() { 0.0 } else { label });
             let space = if links.is_empty() { 12.0 } else { 22.0 };
-            plan.items.push(Item { layer: layers.layer[index], rank: (layers.rank[index], 0) });
+            plan.items.push(Item { layer: layers.layer[index], rank: (layers.rank[index], 0), anchor: None });
             plan.bodies.push(Body { height: frame.height, space });
         }
         for link in 0..picture.links.len() {
@@ -191,9 +193,10 @@ impl Plan {
             if is_back { (last..=first).rev().collect() } else { (first + 1..last).collect() };
         for layer in passed {
             self.passes[link].push(self.items.len());
-            // As far down as the walk is when it comes to the box that the link leads to.
-            let rank = if is_back { (layers.rank[from], link + 1) } else { (layers.rank[to], link + 1) };
-            self.items.push(Item { layer, rank });
+            let anchor = [from, to].into_iter().find(|&end| is_back && layers.layer[end] == layer);
+            // Below its anchor, else where the walk is when it comes to the end that is met later.
+            let place = anchor.unwrap_or(if is_back { from } else { to });
+            self.items.push(Item { layer, rank: (layers.rank[place], link + 1), anchor });
             self.bodies.push(Body { height: 1.0, space: 13.0 });
         }
         let middle = |item: usize, plan: &Plan| plan.bodies[item].height / 2.0;
@@ -202,9 +205,10 @@ impl Plan {
         let mut points: Vec<(usize, f64)> =
             self.passes[link].iter().map(|&item| (item, middle(item, self))).collect();
         if is_back {
-            let (near, far) = (points[0], points[points.len() - 1]);
-            self.ties.push(Tie { left: port, right: near, weight: 0.1 });
-            self.ties.push(Tie { left: far, right: end, weight: 0.1 });
+            let below = |item: usize, plan: &Plan| (item, plan.bodies[item].height + 10.0);
+            for (anchor, (item, _)) in [(from, points[0]), (to, points[points.len() - 1])] {
+                self.ties.push(Tie { left: below(anchor, self), right: (item, 0.0), weight: 0.5 });
+            }
             points.reverse();
         } else {
             points.insert(0, port);

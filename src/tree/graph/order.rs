@@ -6,6 +6,8 @@ pub(super) struct Item {
     pub(super) layer: usize,
     /// What begins the order: items of a walk along the links in the order of the walk.
     pub(super) rank: (usize, usize),
+    /// The box of the same column that it stays below: the one at which its link turns around.
+    pub(super) anchor: Option<usize>,
 }
 
 /// A part of a link, from an item to one in the next column on the right.
@@ -53,6 +55,7 @@ pub(super) fn order(items: &[Item], segments: &[Segment], reduce_crossings: bool
 }
 
 struct Sweep<'a> {
+    items: &'a [Item],
     segments: &'a [Segment],
     /// The segments that come to each item from the left, and from the right.
     from_left: Vec<Vec<usize>>,
@@ -64,8 +67,9 @@ struct Sweep<'a> {
 }
 
 impl Sweep<'_> {
-    fn new<'a>(items: &[Item], segments: &'a [Segment], n_layers: usize) -> Sweep<'a> {
+    fn new<'a>(items: &'a [Item], segments: &'a [Segment], n_layers: usize) -> Sweep<'a> {
         let mut sweep = Sweep {
+            items,
             segments,
             from_left: vec![Vec::new(); items.len()],
             from_right: vec![Vec::new(); items.len()],
@@ -99,10 +103,15 @@ impl Sweep<'_> {
             }
             near.iter().map(at).sum::<f64>() / near.len() as f64
         };
-        let mut sorted: Vec<(f64, usize)> =
-            column.iter().enumerate().map(|(place, &item)| (center(place, item), item)).collect();
-        sorted.sort_by(|a, b| a.0.total_cmp(&b.0));
-        for (slot, (_, item)) in column.iter_mut().zip(sorted) {
+        let mut sorted: Vec<(f64, bool, usize)> = Vec::with_capacity(column.len());
+        for (place, &item) in column.iter().enumerate() {
+            let anchor = self.items[item].anchor;
+            let box_place = anchor.map(|anchor| (self.place[anchor], anchor));
+            let (at, by) = box_place.unwrap_or((place, item));
+            sorted.push((center(at, by), anchor.is_some(), item));
+        }
+        sorted.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+        for (slot, (_, _, item)) in column.iter_mut().zip(sorted) {
             *slot = item;
         }
         self.number(column);

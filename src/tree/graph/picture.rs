@@ -91,7 +91,11 @@ impl Picture {
             let label = calls.map(|what| Line { what, more: String::new(), at: 0 }).collect();
             picture.links.push(Link { from: 0, to: first_node + start.node, stroke: Stroke::Solid, label });
         }
-        for rule in &graph.rules {
+        // Those that lead to one place stand together, so that their lines don't cross others.
+        let place = |to: &To| graph.rules.iter().position(|rule| rule.to == *to);
+        let mut rules: Vec<_> = graph.rules.iter().collect();
+        rules.sort_by_cached_key(|rule| place(&rule.to));
+        for rule in rules {
             let to = picture.target(first_node - 1, &rule.to, first_node, &mut leaves);
             let (stroke, label) = (stroke(&rule.by), rule.by.lines());
             picture.links.push(Link { from: first_node - 1, to, stroke, label });
@@ -161,7 +165,8 @@ fn node(index: usize, place: &Place) -> Shape {
         Kind::End(outcome) => (Look::End, clean(outcome)),
     };
     let mut shape = Shape::new(format!("n{index}"), look, clean(&place.label));
-    shape.notes.push(if place.label == place.name { what } else { format!("{} · {what}", clean(&place.name)) });
+    let is_said = place.label == place.name || place.name == what;
+    shape.notes.push(if is_said { what } else { format!("{} · {what}", clean(&place.name)) });
     if let Kind::Entry(set) = &place.kind {
         shape.notes.push(set.clone());
     }

@@ -7,7 +7,7 @@
 use std::fmt::Write as _;
 
 use super::layout::{
-    Frame, KEYS, LABEL, LABEL_LINE, Layout, NOTE, NOTE_LINE, PADDING, PILL, Route, TITLE, TITLE_LINE, layout,
+    Frame, KEYS, LABEL, LABEL_LINE, NOTE, NOTE_LINE, PADDING, PILL, Route, TITLE, TITLE_LINE, layout,
 };
 use super::measure::Font;
 use super::picture::{Look, Picture, Shape, Stroke};
@@ -40,7 +40,8 @@ fn colors(look: Look, is_failure: bool) -> [&'static str; 3] {
 pub fn svg(graph: &Graph) -> String {
     let mut picture = Picture::new(graph);
     let layout = layout(&mut picture);
-    let legend = legend();
+    let failures = failures(&picture);
+    let legend = legend(&picture, &failures);
     let width = layout.width.max(legend.1) + 2.0 * MARGIN;
     let height = layout.height + LEGEND_HEIGHT + 2.0 * MARGIN;
     let mut text = String::new();
@@ -51,9 +52,8 @@ pub fn svg(graph: &Graph) -> String {
     for route in layout.routes.iter().filter(|route| !route.label.is_empty()) {
         label(&mut text, route);
     }
-    let failures = failures(&picture);
-    for ((shape, frame), is_failure) in picture.boxes.iter().zip(&layout.frames).zip(failures) {
-        node(&mut text, shape, frame, is_failure);
+    for ((shape, frame), is_failure) in picture.boxes.iter().zip(&layout.frames).zip(&failures) {
+        node(&mut text, shape, frame, *is_failure);
     }
     // Writing to a string can't fail.
     let _ = writeln!(text, "</g>\n<g transform=\"translate({MARGIN} {})\">", height - MARGIN - 8.0);
@@ -208,11 +208,18 @@ fn node(text: &mut String, shape: &Shape, frame: &Frame, is_failure: bool) {
     }
 }
 
-/// Returns what the lines and boxes mean, from the origin to the right, and its width.
-fn legend() -> (String, f64) {
+/// Returns what the lines and boxes of the picture mean, from the origin to the right, and its width.
+fn legend(picture: &Picture, failures: &[bool]) -> (String, f64) {
+    let has = |look: Look, is_failure: bool| {
+        let is_it = |other: Look| other == look || other == Look::End && look == Look::Outcome;
+        let mut boxes = picture.boxes.iter().zip(failures);
+        // What is not an outcome looks the same however a call gets there.
+        let is_failure = |failed: bool| look != Look::Outcome || failed == is_failure;
+        boxes.any(|(shape, &failed)| is_it(shape.look) && is_failure(failed))
+    };
     let mut text = String::new();
     let mut x = 0.0;
-    let mut say = |text: &mut String, x: &mut f64, words: &str| {
+    let say = |text: &mut String, x: &mut f64, words: &str| {
         let _ = writeln!(
             text,
             "<text x=\"{x:.1}\" y=\"4\" font-size=\"{}\" fill=\"{FAINT}\">{words}</text>",
@@ -224,9 +231,12 @@ fn legend() -> (String, f64) {
         (Look::Menu, false, "menu"),
         (Look::Entry, false, "entry"),
         (Look::Outcome, false, "outcome"),
-        (Look::Outcome, true, "outcome without a choice"),
+        (Look::Outcome, true, "outcome of no input or no match"),
         (Look::Word, false, "goes to"),
     ] {
+        if !has(look, is_failure) {
+            continue;
+        }
         let [border, inside, _] = colors(look, is_failure);
         let radius = if look == Look::Outcome { 6 } else { 3 };
         let _ = writeln!(
@@ -240,6 +250,9 @@ fn legend() -> (String, f64) {
     for (stroke, words) in
         [(Stroke::Solid, "keys"), (Stroke::Dashed, "no input"), (Stroke::Dotted, "no match")]
     {
+        if !picture.links.iter().any(|link| link.stroke == stroke) {
+            continue;
+        }
         let _ = writeln!(
             text,
             "<path d=\"M{x:.1} 0h26\" stroke=\"{FAINT}\" stroke-width=\"1.6\"{} fill=\"none\"/>",
