@@ -43,14 +43,17 @@ enum Format {
 
 impl Draw {
     pub(super) fn run(self) -> Result<ExitCode, Error> {
-        let source = tree::read(&self.file).map_err(Error::ReadTree)?;
+        let source = tree::read(&self.file).map_err(Error::ReadFile)?;
         let loaded = source.load();
         let Some(ivr) = loaded.ivr else {
             let name = self.file.display().to_string();
             let color = shows_color(&io::stderr());
             let findings = tree::human(&loaded.findings, &name, &source.text, color);
             // If nobody can read it, the exit code still tells.
-            let _ = writeln!(io::stderr(), "{findings}\ndtmfd: {name} can't be drawn before its errors are mended");
+            let _ = writeln!(
+                io::stderr(),
+                "{findings}\ndtmfd: {name} can't be drawn before its errors are mended"
+            );
             return Ok(ExitCode::FAILURE);
         };
         let graph = Graph::new(&ivr, &loaded.keys);

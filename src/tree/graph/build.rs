@@ -184,7 +184,8 @@ fn edges(from: usize, node: &Node, keys: &[Choice], globals: &Globals<'_>) -> Ve
         Content::Entry(entry) => edges.push(Edge { from, by: By::Entry, to: to(&entry.target), rule: None }),
         Content::End(_) => return edges,
     }
-    let wait_ms = (node.timing.first_digit_ms > 0).then(|| node.timing.prompt_ms + node.timing.first_digit_ms);
+    let wait_ms =
+        (node.timing.first_digit_ms > 0).then(|| node.timing.prompt_ms + node.timing.first_digit_ms);
     let by = By::NoInput { tries: node.no_input.tries, wait_ms };
     edges.push(Edge { from, by, to: to(&node.no_input.target), rule: None });
     edges.extend(node.no_match.as_ref().map(|handler| {

@@ -31,6 +31,8 @@ const BOX_WIDTH_MIN: f64 = 128.0;
 const KEYS_WIDTH: f64 = 90.0;
 const LABEL_WIDTH: f64 = 160.0;
 const LABEL_LINES_MAX: usize = 5;
+/// More than any height, and yet little enough to count in.
+const BELOW_ALL: f64 = 1e9;
 /// What a label takes beside its lines.
 const LABEL_SPACE: f64 = 6.0;
 
@@ -231,7 +233,8 @@ impl Plan {
         for (index, link) in picture.links.iter().enumerate() {
             let last = self.passes[index].last().map(|&item| tops[item]);
             let last = last.unwrap_or(tops[link.from] + self.ports[index]);
-            coming[link.to].push((last, index));
+            // Links back come from below: the nearest of them arrives below all others.
+            coming[link.to].push((if layers.back[index] { BELOW_ALL - last } else { last }, index));
         }
         let mut arrivals = vec![0.0; picture.links.len()];
         for (frame, links) in self.frames.iter().zip(&mut coming) {

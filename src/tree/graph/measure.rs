@@ -90,7 +90,9 @@ mod tests {
     fn cuts_and_wraps_within_the_width() {
         assert_eq!(["Account", "number"], *FONT.wrap("Account number", 50.0, 2));
         assert_eq!("Acc…", FONT.cut("Account", 32.0));
-        for text in ["", "a", "Donaudampfschifffahrtsgesellschaft", "a b c d e f g h i", "日本語の 電話 メニュー"] {
+        for text in
+            ["", "a", "Donaudampfschifffahrtsgesellschaft", "a b c d e f g h i", "日本語の 電話 メニュー"]
+        {
             for lines_max in 1..4 {
                 let lines = FONT.wrap(text, 40.0, lines_max);
                 assert!((1..=lines_max).contains(&lines.len()), "{lines:?}");

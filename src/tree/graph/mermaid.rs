@@ -30,7 +30,8 @@ pub fn mermaid(graph: &Graph) -> String {
     for (index, link) in picture.links.iter().enumerate() {
         let (from, to) = (&picture.boxes[link.from].id, &picture.boxes[link.to].id);
         let arrow = if link.stroke == Stroke::Solid { "-->" } else { "-.->" };
-        let label = if link.label.is_empty() { String::new() } else { format!("|{}|", quoted(&link.label_lines())) };
+        let label =
+            if link.label.is_empty() { String::new() } else { format!("|{}|", quoted(&link.label_lines())) };
         let _ = writeln!(text, "  {from} {arrow}{label} {to}");
         if link.stroke == Stroke::Dotted {
             dotted.push(index.to_string());

@@ -190,5 +190,5 @@ impl Graph {
     }
 }
 
-//#[cfg(test)]
-//mod tests;
+#[cfg(test)]
+mod tests;

@@ -42,7 +42,8 @@ pub(super) fn order(items: &[Item], segments: &[Segment], reduce_crossings: bool
             break;
         }
         let from_left = round % 2 == 0;
-        let layers: Vec<usize> = if from_left { (0..n_layers).collect() } else { (0..n_layers).rev().collect() };
+        let layers: Vec<usize> =
+            if from_left { (0..n_layers).collect() } else { (0..n_layers).rev().collect() };
         for layer in layers {
             sweep.sort(&mut columns[layer], from_left);
         }
