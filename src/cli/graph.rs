@@ -13,10 +13,6 @@ use crate::tree;
 use crate::tree::graph::{self, Graph};
 
 /// The flags of `dtmfd graph`.
-///
-/// Drawings leave out what would drown them. The choices of `keys`, and the no-input and no-match
-/// handlers that three nodes or more have in common, are shown once, as "everywhere"; a node to which
-/// one does not apply says so. Choices of a menu that lead to one place share a line.
 #[derive(Args, Debug)]
 pub(super) struct Draw {
     /// The tree

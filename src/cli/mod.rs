@@ -30,6 +30,11 @@ enum Command {
     /// Run the service
     Run(run::Run),
     /// Draw a tree
+    ///
+    /// A drawing shows once, as "everywhere", what would drown it: the choices of `keys`, and the
+    /// no-input and no-match handlers that three nodes or more have in common. A node to which one does
+    /// not apply says so. Choices of a menu that lead to one place share a line. The picture (svg) of a
+    /// tree of more than 2000 boxes draws one line to each node; other lines end at the node's name.
     Graph(graph::Draw),
     /// Run it against a stand-in tenant on this machine: no account, no network
     Sandbox(sandbox::Sandbox),

@@ -69,7 +69,8 @@ fn quoted(lines: &[String]) -> String {
             match character {
                 ' ' | ',' | '(' | ')' | '/' | '@' | '[' | ']' => text.push(character),
                 _ if character.is_ascii_alphanumeric() || !character.is_ascii() => text.push(character),
-                // `$$` begins a formula even where both are written as numbers.
+                // `$$x$$` is a formula and `fa:fa-car` a picture even where they are written as numbers.
+                ':' => text.push_str("#58;\u{200b}"),
                 '$' => text.push_str("#36;\u{200b}"),
                 _ => {
                     let _ = write!(text, "#{};", u32::from(character));

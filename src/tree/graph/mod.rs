@@ -191,4 +191,6 @@ impl Graph {
 }
 
 #[cfg(test)]
+mod any;
+#[cfg(test)]
 mod tests;

@@ -70,13 +70,13 @@ fn head(text: &mut String, graph: &Graph, width: f64, height: f64) {
     let ends = count(|kind| matches!(kind, Kind::End(_)));
     let _ = write!(
         text,
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" role=\"img\" aria-labelledby=\"title desc\" \
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" role=\"img\" aria-labelledby=\"dtmfd-title dtmfd-desc\" \
          width=\"{width:.0}\" height=\"{height:.0}\" viewBox=\"0 0 {width:.0} {height:.0}\" \
          font-family=\"{FONTS}\">\n\
-         <title id=\"title\">Call flow: {root}</title>\n\
-         <desc id=\"desc\">An IVR tree that begins at {root}. Menus: {menus}. Entries: {entries}. \
+         <title id=\"dtmfd-title\">Call flow: {root}</title>\n\
+         <desc id=\"dtmfd-desc\">An IVR tree that begins at {root}. Menus: {menus}. Entries: {entries}. \
          Ends: {ends}. Choices: solid lines; no input: dashed; no match: dotted.</desc>\n\
-         <defs><marker id=\"arrow\" viewBox=\"0 0 8 8\" refX=\"7.5\" refY=\"4\" markerWidth=\"8\" \
+         <defs><marker id=\"dtmfd-arrow\" viewBox=\"0 0 8 8\" refX=\"7.5\" refY=\"4\" markerWidth=\"8\" \
          markerHeight=\"8\" markerUnits=\"userSpaceOnUse\" orient=\"auto\">\
          <path d=\"M0.5 0.5 7.5 4 0.5 7.5 2 4Z\" fill=\"{FAINT}\"/></marker></defs>\n\
          <rect width=\"100%\" height=\"100%\" rx=\"10\" fill=\"#ffffff\"/>\n\
@@ -125,7 +125,7 @@ fn line(text: &mut String, route: &Route, stroke: Stroke) {
     let _ = writeln!(
         text,
         "<path class=\"link\" d=\"{path}\" fill=\"none\" stroke=\"{FAINT}\" stroke-width=\"{width}\"{} \
-         marker-end=\"url(#arrow)\"/>",
+         marker-end=\"url(#dtmfd-arrow)\"/>",
         dashes(stroke)
     );
 }

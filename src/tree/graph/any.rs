@@ -4,10 +4,10 @@ use std::collections::HashSet;
 
 use proptest::prelude::*;
 
-use super::super::layout::{LABEL_LINE, Layout, layout};
-use super::super::picture::Picture;
-use super::super::{svg, text};
-use super::graph;
+use super::layout::{LABEL_LINE, Layout, layout};
+use super::picture::Picture;
+use super::tests::graph;
+use super::{svg, text};
 
 /// Returns a tree of nodes that lead anywhere.
 fn any_tree() -> impl Strategy<Value = String> {

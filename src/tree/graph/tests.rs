@@ -5,9 +5,7 @@ use std::fmt::Write as _;
 use super::*;
 use crate::tree::load;
 
-mod any;
-
-fn graph(text: &str) -> Graph {
+pub(super) fn graph(text: &str) -> Graph {
     let loaded = load(text);
     let ivr = loaded.ivr.unwrap_or_else(|| panic!("{text}: {:?}", loaded.findings));
     Graph::new(&ivr, &loaded.keys)
