@@ -19,6 +19,9 @@ pub enum Error {
     /// The tree could not be read.
     #[error("cannot read the tree (DTMFD_IVR, --ivr)")]
     ReadTree(#[source] ReadError),
+    /// A file that was named on the command line could not be read.
+    #[error(transparent)]
+    ReadFile(ReadError),
     /// The tree is wrong; the findings were rendered for people.
     #[error("{findings}\nthe tree {path} can't be walked")]
     Tree {
@@ -55,7 +58,11 @@ impl Error {
     /// Returns the exit code that this ends the process with.
     pub fn exit_code(&self) -> ExitCode {
         ExitCode::from(match self {
-            Error::Settings(_) | Error::ReadTree(_) | Error::Tree { .. } | Error::Listen(_) => 78,
+            Error::Settings(_)
+            | Error::ReadTree(_)
+            | Error::ReadFile(_)
+            | Error::Tree { .. }
+            | Error::Listen(_) => 78,
             Error::ThreadDied(_) => 70,
             Error::System { .. } => 1,
         })

@@ -10,6 +10,7 @@ use crate::engine::Ivr;
 use crate::error::Error;
 use crate::tree::Loaded;
 
+mod graph;
 mod run;
 mod sandbox;
 
@@ -28,6 +29,13 @@ pub struct Cli {
 enum Command {
     /// Run the service
     Run(run::Run),
+    /// Draw a tree
+    ///
+    /// A drawing shows once, as "everywhere", what would drown it: the choices of `keys`, and the
+    /// no-input and no-match handlers that three nodes or more have in common. A node to which one does
+    /// not apply says so. Choices of a menu that lead to one place share a line. The picture (svg) of a
+    /// tree of more than 2000 boxes draws one line to each node; other lines end at the node's name.
+    Graph(graph::Draw),
     /// Run it against a stand-in tenant on this machine: no account, no network
     Sandbox(sandbox::Sandbox),
 }
@@ -41,6 +49,7 @@ impl Cli {
     pub fn run(self) -> Result<ExitCode, Error> {
         match self.command {
             Command::Run(run) => run.run(),
+            Command::Graph(graph) => graph.run(),
             Command::Sandbox(sandbox) => sandbox.run(),
         }
     }

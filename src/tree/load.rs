@@ -14,7 +14,7 @@ use super::scenario::{self, Scenario};
 use super::settings::{self, Settings};
 use super::syntax::{self, Member, Value};
 use super::{collect, lint, node, reach};
-use crate::engine::{Ivr, Limits, NodeId, OnEnd, Pattern, SlotId};
+use crate::engine::{Choice, Ivr, Limits, NodeId, OnEnd, Pattern, SlotId};
 
 /// The most nodes of a tree.
 pub const NODES_MAX: usize = 10_000;
@@ -34,12 +34,15 @@ pub struct Loaded {
     pub omitted: usize,
     /// The tree's own tests, in file order, without those in which something is wrong.
     pub tests: Vec<Scenario>,
+    /// The choices of `keys`, which stand in every menu that takes them. One without a label of its
+    /// own has an empty one here, and its menu's there.
+    pub keys: Vec<Choice>,
 }
 
 impl Loaded {
     /// Returns what became of a file that is not even text, or not JSON.
     pub(super) fn refused(finding: Finding) -> Loaded {
-        Loaded { ivr: None, findings: vec![finding], omitted: 0, tests: Vec::new() }
+        Loaded { ivr: None, findings: vec![finding], omitted: 0, tests: Vec::new(), keys: Vec::new() }
     }
 }
 
@@ -77,14 +80,22 @@ pub fn load(text: &str) -> Loaded {
         slot_names: Vec::new(),
         budget: Budget::default(),
     };
-    let (ivr, tests) = tree(&mut cx, &value).unwrap_or_default();
+    let Read { ivr, tests, keys } = tree(&mut cx, &value).unwrap_or_default();
     let ivr = ivr.filter(|_| !cx.report.has_errors());
     let (findings, omitted) = cx.report.into_findings();
-    Loaded { ivr: ivr.map(Arc::new), findings, omitted, tests }
+    Loaded { ivr: ivr.map(Arc::new), findings, omitted, tests, keys }
+}
+
+/// What can be read of a tree.
+#[derive(Default)]
+struct Read {
+    ivr: Option<Ivr>,
+    tests: Vec<Scenario>,
+    keys: Vec<Choice>,
 }
 
 /// Reads the tree; `None` where it can't even be said which nodes there are.
-fn tree<'v>(cx: &mut Cx<'v>, value: &'v Value<'v>) -> Option<(Option<Ivr>, Vec<Scenario>)> {
+fn tree<'v>(cx: &mut Cx<'v>, value: &'v Value<'v>) -> Option<Read> {
     let fields = Fields::open(cx, value, "the tree", &TREE)?;
     let members = nodes(cx, value, &fields);
     let root = root(cx, value, &fields, members.is_some());
@@ -142,7 +153,9 @@ fn tree<'v>(cx: &mut Cx<'v>, value: &'v Value<'v>) -> Option<(Option<Ivr>, Vec<S
         let names: Vec<Span> = members.iter().map(|member| member.name_span.clone()).collect();
         reach::check(&mut cx.report, ivr, &names);
     }
-    Some((ivr, tests))
+    let no_label = Arc::from("");
+    let keys = keys.unwrap_or_default().iter().map(|key| key.to_choice(&no_label)).collect();
+    Some(Read { ivr, tests, keys })
 }
 
 /// Returns the nodes as they are written, and gives them and their entries numbers.

@@ -7,6 +7,7 @@
 mod collect;
 mod diagnostic;
 mod fields;
+pub mod graph;
 mod lint;
 mod load;
 mod menu;

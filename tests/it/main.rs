@@ -1,6 +1,7 @@
 //! What dtmfd promises, tested from outside: one binary, so that it links once.
 
 mod delivery;
+mod graph;
 mod process;
 mod script;
 mod tidy;
