@@ -50,6 +50,8 @@ pub mod code {
     pub const UNKNOWN_NAME: &str = "unknown-name";
     /// A template's braces don't match.
     pub const BAD_TEMPLATE: &str = "bad-template";
+    /// One of the tree's own tests fails.
+    pub const FAILING_TEST: &str = "failing-test";
     /// Too many nodes.
     pub const TOO_MANY_NODES: &str = "too-many-nodes";
     /// A choice waits because a longer one begins like it.
@@ -66,7 +68,7 @@ pub mod code {
     pub const ABCD_KEYS: &str = "abcd-keys";
 
     /// Every code of an error.
-    pub const ERRORS: [&str; 22] = [
+    pub const ERRORS: [&str; 23] = [
         NOT_JSON,
         TOO_LARGE,
         WRONG_TYPE,
@@ -89,6 +91,7 @@ pub mod code {
         UNKNOWN_NAME,
         BAD_TEMPLATE,
         TOO_MANY_NODES,
+        FAILING_TEST,
     ];
 
     /// Every code of a warning.
@@ -357,6 +360,6 @@ mod tests {
         let mut codes: Vec<_> = code::ERRORS.iter().chain(&code::WARNINGS).collect();
         codes.sort_unstable();
         codes.dedup();
-        assert_eq!(28, codes.len());
+        assert_eq!(29, codes.len());
     }
 }

@@ -23,6 +23,8 @@ mod source;
 mod strict;
 mod syntax;
 mod template;
+mod trial;
+mod walk;
 
 pub use diagnostic::{FINDINGS_MAX, Finding, Severity, Span, code};
 pub use load::{Loaded, NODES_MAX, load};
@@ -31,6 +33,8 @@ pub use sample::{SAMPLE, SAMPLE_NAME};
 pub use scenario::Scenario;
 pub use source::{ReadError, Source, read};
 pub use syntax::FILE_BYTES_MAX;
+pub use trial::{Mismatch, Trial, proven, trials};
+pub use walk::{Happened, WalkStep};
 
 #[cfg(test)]
 mod tests;

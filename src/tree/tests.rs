@@ -29,7 +29,7 @@ pub(super) fn loaded(text: &str) -> Arc<Ivr> {
 }
 
 /// The bad files: the code that gives each its name, and the line and column of the finding.
-const BAD: [(&str, usize, usize); 26] = [
+const BAD: [(&str, usize, usize); 27] = [
     (code::NOT_JSON, 4, 33),
     (code::WRONG_TYPE, 5, 23),
     (code::WRONG_VALUE, 6, 29),
@@ -50,6 +50,7 @@ const BAD: [(&str, usize, usize); 26] = [
     (code::MASK_ZERO, 5, 15),
     (code::UNKNOWN_NAME, 4, 57),
     (code::BAD_TEMPLATE, 4, 56),
+    (code::FAILING_TEST, 5, 5),
     (code::AMBIGUOUS_PREFIX, 7, 9),
     (code::UNREACHABLE_NODE, 5, 5),
     (code::ONLY_WAITING, 4, 5),
@@ -67,7 +68,7 @@ fn bad_file(code: &str) -> Source {
 fn finds_in_each_bad_file_what_it_is_named_for_and_nothing_else() {
     for (code, line, column) in BAD {
         let source = bad_file(code);
-        let loaded = source.load();
+        let loaded = proven(source.load());
         let lines = Lines::new(&source.text);
         let found: Vec<_> =
             loaded.findings.iter().map(|found| (found.code, lines.place(found.span.start))).collect();
@@ -210,7 +211,7 @@ fn takes_time_in_proportion_to_the_file() {
 
 /// Whatever a load gives keeps its promises.
 fn check(text: &str) -> Result<(), TestCaseError> {
-    let loaded = load(text);
+    let loaded = proven(load(text));
     prop_assert_eq!(
         loaded.ivr.is_none(),
         loaded.findings.iter().any(|finding| finding.severity == Severity::Error),
