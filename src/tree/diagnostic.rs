@@ -67,6 +67,9 @@ pub mod code {
     /// Keys A-D are asked for.
     pub const ABCD_KEYS: &str = "abcd-keys";
 
+    /// An entry is written in clear. A note, neither an error nor a warning.
+    pub const RAW_VALUE: &str = "raw-value";
+
     /// Every code of an error.
     pub const ERRORS: [&str; 23] = [
         NOT_JSON,
@@ -110,6 +113,8 @@ pub enum Severity {
     Error,
     /// The tree can be used, and callers may not like it.
     Warning,
+    /// The tree can be used; who answers for it wants to know this.
+    Note,
 }
 
 impl Severity {
@@ -118,6 +123,7 @@ impl Severity {
         match self {
             Severity::Error => "error",
             Severity::Warning => "warning",
+            Severity::Note => "note",
         }
     }
 }
@@ -160,6 +166,7 @@ const LOOKUPS_MAX: usize = 50;
 pub(super) struct Report {
     errors: Vec<Finding>,
     warnings: Vec<Finding>,
+    notes: Vec<Finding>,
     omitted: usize,
     lookups: usize,
     graph_unknown: bool,
@@ -187,10 +194,22 @@ impl Report {
         self.push(Finding { code, severity: Severity::Warning, span, message, help });
     }
 
+    pub(super) fn note(
+        &mut self,
+        code: &'static str,
+        span: Span,
+        message: impl Into<String>,
+        help: impl Into<String>,
+    ) {
+        let (message, help) = (message.into(), help.into());
+        self.push(Finding { code, severity: Severity::Note, span, message, help });
+    }
+
     pub(super) fn push(&mut self, finding: Finding) {
         let findings = match finding.severity {
             Severity::Error => &mut self.errors,
             Severity::Warning => &mut self.warnings,
+            Severity::Note => &mut self.notes,
         };
         if finding.severity == Severity::Error && !code::GRAPH_IS_KNOWN.contains(&finding.code) {
             self.graph_unknown = true;
@@ -237,7 +256,14 @@ impl Report {
         known.into_iter().min_by_key(|known| distance(name, known))
     }
 
-    /// Returns the findings by place, and how many more there were.
+    /// Takes the notes out, by place.
+    pub(super) fn take_notes(&mut self) -> Vec<Finding> {
+        let mut notes = std::mem::take(&mut self.notes);
+        notes.sort_by_key(|note| note.span.start);
+        notes
+    }
+
+    /// Returns the errors and warnings by place, and how many more there were.
     pub(super) fn into_findings(self) -> (Vec<Finding>, usize) {
         let mut findings = self.errors;
         findings.extend(self.warnings);

@@ -28,7 +28,7 @@ mod walk;
 
 pub use diagnostic::{FINDINGS_MAX, Finding, Severity, Span, code};
 pub use load::{Loaded, NODES_MAX, load};
-pub use render::{Lines, Place, github, human, json};
+pub use render::{Lines, Place, github, human, json, printable};
 pub use sample::{SAMPLE, SAMPLE_NAME};
 pub use scenario::Scenario;
 pub use source::{ReadError, Source, read};

@@ -218,9 +218,11 @@ fn check(text: &str) -> Result<(), TestCaseError> {
         "{:?}",
         loaded.findings
     );
-    for finding in &loaded.findings {
+    for finding in loaded.findings.iter().chain(&loaded.notes) {
         prop_assert!(text.get(finding.span.clone()).is_some(), "{:?}", finding);
-        let known = code::ERRORS.contains(&finding.code) || code::WARNINGS.contains(&finding.code);
+        let known = code::ERRORS.contains(&finding.code)
+            || code::WARNINGS.contains(&finding.code)
+            || finding.code == code::RAW_VALUE;
         prop_assert!(known && !finding.message.contains(char::is_control), "{:?}", finding);
     }
     human(&loaded.findings, "x", text, true);
@@ -343,4 +345,7 @@ fn loads_the_whole_language_without_a_finding() {
     let loaded = load(EVERYTHING);
     assert_eq!(loaded.findings, []);
     assert_eq!(3, loaded.tests.len());
+    let [note] = &loaded.notes[..] else { panic!("{:?}", loaded.notes) };
+    assert_eq!((code::RAW_VALUE, Severity::Note), (note.code, note.severity));
+    assert_eq!("card!raw", &EVERYTHING[note.span.clone()]);
 }
