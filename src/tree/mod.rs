@@ -33,7 +33,7 @@ pub use sample::{SAMPLE, SAMPLE_NAME};
 pub use scenario::Scenario;
 pub use source::{ReadError, Source, read};
 pub use syntax::FILE_BYTES_MAX;
-pub use trial::{Mismatch, Trial, proven, trials};
+pub use trial::{Mismatch, Trial, junit, proven, trials};
 pub use walk::{Happened, WalkStep};
 
 #[cfg(test)]
