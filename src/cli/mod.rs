@@ -16,6 +16,7 @@ mod check;
 mod online;
 mod run;
 mod sandbox;
+mod schema;
 mod test;
 
 /// Reads DTMF digits from the CXone Voice WebSocket, walks each call through an IVR tree and writes the
@@ -39,6 +40,8 @@ enum Command {
     Check(check::Check),
     /// Run a tree's own tests in virtual time
     Test(test::Test),
+    /// Print the JSON Schema of trees, for editors
+    Schema(schema::Schema),
 }
 
 impl Cli {
@@ -53,6 +56,7 @@ impl Cli {
             Command::Sandbox(sandbox) => sandbox.run(),
             Command::Check(check) => check.run(),
             Command::Test(test) => test.run(),
+            Command::Schema(schema) => schema.run(),
         }
     }
 }

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::engine::{Content, Digits, Ivr, Key, Mask, NodeId, Target, Timing};
 
-const SHIPPED: &str = include_str!("../../ivr.json");
+pub(super) const SHIPPED: &str = include_str!("../../ivr.json");
 
 /// Returns a tree with these nodes that begins at `a`, and more at its top level.
 pub(super) fn tree(nodes: &str, more: &str) -> String {
@@ -29,7 +29,7 @@ pub(super) fn loaded(text: &str) -> Arc<Ivr> {
 }
 
 /// The bad files: the code that gives each its name, and the line and column of the finding.
-const BAD: [(&str, usize, usize); 27] = [
+pub(super) const BAD: [(&str, usize, usize); 27] = [
     (code::NOT_JSON, 4, 33),
     (code::WRONG_TYPE, 5, 23),
     (code::WRONG_VALUE, 6, 29),
@@ -59,7 +59,7 @@ const BAD: [(&str, usize, usize); 27] = [
     (code::ABCD_KEYS, 5, 20),
 ];
 
-fn bad_file(code: &str) -> Source {
+pub(super) fn bad_file(code: &str) -> Source {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/trees/bad").join(format!("{code}.json"));
     read(&path).unwrap()
 }
@@ -298,7 +298,7 @@ proptest! {
 }
 
 /// IVR.md's example, with the rest of the language added.
-const EVERYTHING: &str = r##"{
+pub(super) const EVERYTHING: &str = r##"{
   "rootNode": "main",
   "$schema": "x",
   "entries": { "+49891234": "confirm" },
