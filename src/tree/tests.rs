@@ -128,16 +128,16 @@ fn refuses_too_much() {
 }
 
 #[test]
-fn loads_the_shipped_tree_without_a_finding() {
-    let loaded = load(SHIPPED);
+fn loads_the_shipped_tree_without_a_finding_and_its_tests_pass() {
+    let loaded = proven(load(SHIPPED));
     assert_eq!(loaded.findings, []);
     let ivr = loaded.ivr.unwrap();
-    assert_eq!((6, 7), (ivr.nodes.len(), loaded.tests.len()));
+    assert_eq!((7, 10), (ivr.nodes.len(), loaded.tests.len()));
     let main = ivr.node(ivr.root);
     let Content::Menu(choices) = &main.content else { panic!("{main:?}") };
     let labels: Vec<&str> = choices.iter().map(|choice| &*choice.label).collect();
     assert_eq!(labels, ["Sales", "Billing", "Support", "Extension", "Operator", "Back"]);
-    assert_eq!(&Target::Node(NodeId(5)), &choices[4].target);
+    assert_eq!(&Target::Node(NodeId(6)), &choices[4].target);
     let account = ivr.nodes.iter().find(|node| &*node.name == "account").unwrap();
     assert_eq!((Mask::Last(2), Key::parse('#')), (account.mask, account.end_key));
 }
