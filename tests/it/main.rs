@@ -2,6 +2,7 @@
 
 mod delivery;
 mod process;
+mod program;
 mod script;
 mod tidy;
 mod walks;
