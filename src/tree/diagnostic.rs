@@ -253,7 +253,8 @@ impl Report {
         if self.lookups > LOOKUPS_MAX {
             return None;
         }
-        known.into_iter().min_by_key(|known| distance(name, known))
+        // The names come out of hash maps: of those that are alike the order decides, not the day.
+        known.into_iter().min_by_key(|&known| (distance(name, known), known))
     }
 
     /// Takes the notes out, by place.
@@ -353,6 +354,7 @@ mod tests {
         {
             assert_eq!(Some(expected), Report::default().nearest(name, known), "{name}");
         }
+        assert_eq!(Some("a"), Report::default().nearest("x", ["c", "a", "b"]));
         assert_eq!(None, Report::default().nearest("x", []));
     }
 
