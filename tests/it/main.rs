@@ -5,4 +5,5 @@ mod process;
 mod program;
 mod script;
 mod tidy;
+mod tools;
 mod walks;

@@ -236,6 +236,10 @@ fn sighup_reads_the_tree_again_and_keeps_it_where_the_new_one_is_wrong() {
     folder.write("one-key.json", "{");
     program.signal("HUP");
     program.wait_for("the tree stays as it is");
+    let failing = r#""tests": [{ "name": "one is two", "press": "1", "outcome": "two" }], "rootNode""#;
+    folder.write("one-key.json", &ONE_KEY.replace("\"rootNode\"", failing));
+    program.signal("HUP");
+    program.wait_for("`one is two` fails: the outcome is `one`, not `two`");
     tenant.press("before", key).expect("there is room");
     program.wait_for("call ended: one");
     folder.write("one-key.json", &ONE_KEY.replace("\"one\"", "\"uno\""));
