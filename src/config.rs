@@ -61,13 +61,13 @@ pub struct Flags {
 /// The flags that say whose service it is.
 #[derive(Args, Clone, Default, Debug)]
 pub struct TenantFlags {
-    /// The tenant, as in https://TENANT.cxone.com [env: CXONE_TENANT]
+    /// The tenant, as in TENANT.cxone.com [env: CXONE_TENANT]
     #[arg(long, value_name = "NAME")]
     pub tenant: Option<String>,
     /// The OAuth client; its secret is CXONE_CLIENT_SECRET or a file, never a flag [env: CXONE_CLIENT_ID]
     #[arg(long, value_name = "ID")]
     pub client_id: Option<String>,
-    /// The REST API [env: CXONE_API_URL] [default: https://TENANT.cxone.com]
+    /// The REST API [env: CXONE_API_URL] [default: `https://TENANT.cxone.com`]
     #[arg(long, value_name = "URL")]
     pub api_url: Option<String>,
     /// Where tokens come from [env: CXONE_OAUTH_URL] [default: API-URL/oauth/token]

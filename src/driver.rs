@@ -35,7 +35,7 @@ impl Clock {
     }
 
     /// Returns the moment an event that came at `at` counts as: rounded up, so that no deadline counted
-    /// from it is early.
+    /// from it is early. The engine handles no other call's deadline for it before [`Clock::now`] says so.
     pub fn received(&self, at: Instant) -> Tick {
         let since = at.saturating_duration_since(self.origin);
         Tick(self.origin_ms + since.as_nanos().div_ceil(1_000_000) as u64)
@@ -296,8 +296,12 @@ impl Driver {
             Mask::Off if self.log_digits => key.symbol(),
             Mask::Off | Mask::All | Mask::Last(_) => '•',
         };
-        let (from, to, verdict) = (&*from.name, &*to.name, verdict.name());
-        debug!(call = call.id(), verdict, decided_us = took_us; "digit {shown}  {from} → {to}");
+        let (from, verdict) = (&*from.name, verdict.name());
+        let (arrow, to) = match call.end() {
+            Some(end) => ("→ end:", &*end.outcome),
+            None => ("→", &*to.name),
+        };
+        debug!(call = call.id(), verdict, decided_us = took_us; "digit {shown}  {from} {arrow} {to}");
     }
 
     fn tell_node(&self, id: CallId, node: NodeId, attempt: u32, reason: Reason) {

@@ -6,6 +6,7 @@ use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use crate::local::BindError;
 use crate::tree::ReadError;
 
 /// Why dtmfd cannot start, or has to stop.
@@ -41,13 +42,8 @@ pub enum Error {
         findings: String,
     },
     /// The local API could not be opened.
-    #[error("cannot open the local API on {address} (DTMFD_LISTEN, --listen)")]
-    Listen {
-        /// Where.
-        address: String,
-        /// Why.
-        source: Box<dyn std::error::Error + Send + Sync>,
-    },
+    #[error("cannot open the local API")]
+    Listen(#[source] BindError),
     /// A thread of ours died.
     #[error("the thread `{0}` died: this is a bug in dtmfd, the log has its last words")]
     ThreadDied(String),
@@ -77,7 +73,7 @@ impl Error {
             | Error::ReadTree(_)
             | Error::OpenTree(_)
             | Error::Tree { .. }
-            | Error::Listen { .. } => 78,
+            | Error::Listen(_) => 78,
             Error::ThreadDied(_) => 70,
             Error::Write { .. } | Error::System { .. } => 1,
         })

@@ -78,12 +78,11 @@ impl Service {
         let status = Arc::new(Status::default());
         let (inbox, outlet) = inbox();
         let settings = crate::local::Settings {
-            listen: listen.clone(),
+            listen,
             api_token: api_token.map(|token| token.reveal().to_owned()),
             simulator,
         };
-        let local = Local::bind(settings, inbox.clone(), Arc::clone(&status))
-            .map_err(|error| Error::Listen { address: listen.to_string(), source: Box::new(error) })?;
+        let local = Local::bind(settings, inbox.clone(), Arc::clone(&status)).map_err(Error::Listen)?;
         let address = local.address();
 
         let tls = Tls::new(tenant.ca.as_deref())

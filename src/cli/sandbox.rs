@@ -187,7 +187,7 @@ fn wait_for_stop(service: &Service) -> Cause {
     loop {
         match service.wait() {
             Cause::Reload => warn!("the sandbox keeps its tree: start it again to load another"),
-            cause => return cause,
+            cause @ (Cause::Stop | Cause::ThreadLeft(_)) => return cause,
         }
     }
 }

@@ -12,10 +12,11 @@ use super::delivery::{self, Delivery, UPDATES_MAX};
 use super::ended::Ended;
 use super::event::{
     Answer, CallStanding, Event, Facts, Output, Question, Reach, Reason, Source, Stamp, Summary, Tick,
-    Update, Verdict,
+    Verdict,
 };
 use super::ivr::Ivr;
 use super::key::Key;
+use super::update::Update;
 use super::wheel::{Timer, Wheel};
 
 /// Names a call in progress. It is never reused while anything may still speak of the call.
@@ -125,10 +126,13 @@ impl Calls {
 
     /// Takes in what happened at `at`: when it was received, not when it is handled.
     ///
-    /// Deadlines up to and including `at` are handled first, so a late thread changes nothing. A time
-    /// before the last one seen counts as that one.
+    /// Deadlines before `at` are handled first, so a late thread changes nothing; of those at `at` only
+    /// the one of the event's own call. The others wait for [`Calls::handle_timeout`]: `at` may have been
+    /// rounded up, and nobody's time should be cut short by another's key. A time before the last one
+    /// seen counts as that one.
     pub fn handle(&mut self, event: Event<'_>, at: Tick) {
-        self.handle_timeout(at);
+        self.handle_timeout(Tick(at.0.saturating_sub(1)));
+        self.now = self.now.max(at);
         match event {
             Event::AttemptFinished { id, outcome } => {
                 let (delivery, mut around) = self.delivery();
@@ -155,8 +159,7 @@ impl Calls {
 
     /// Handles every deadline up to and including `now`, each as of the instant it was due.
     pub fn handle_timeout(&mut self, now: Tick) {
-        let limit = now.max(self.now);
-        while let Some((due, item)) = self.wheel.pop(limit) {
+        while let Some((due, item)) = self.wheel.pop(now) {
             // One that was overdue when it was scheduled is handled as of then.
             self.now = self.now.max(due);
             match item {
@@ -171,7 +174,7 @@ impl Calls {
                 self.settle();
             }
         }
-        self.now = limit;
+        self.now = self.now.max(now);
         self.settle();
     }
 
@@ -250,7 +253,19 @@ impl Calls {
         }
     }
 
+    /// Handles the deadlines that a call has passed by now.
+    fn catch_up(&mut self, source: Source, id: &str) {
+        while let Some(&slot) = self.index[source as usize].get(id)
+            && let Some((timer, due)) = self.held(slot).timer
+            && due <= self.now
+        {
+            self.wheel.cancel(timer);
+            self.pass_deadline(slot);
+        }
+    }
+
     fn start_call(&mut self, source: Source, id: &str, facts: Facts<'_>) {
+        self.catch_up(source, id);
         self.discard_simulated(source, id);
         if let Some(&slot) = self.index[source as usize].get(id) {
             self.held(slot).call.learn(facts);
@@ -261,6 +276,7 @@ impl Calls {
     }
 
     fn press_key(&mut self, source: Source, id: &str, key: Key, stamp: Option<Stamp>, dry: bool) -> Verdict {
+        self.catch_up(source, id);
         let slot = match self.index[source as usize].get(id) {
             Some(&slot) => slot,
             None => {
@@ -280,6 +296,7 @@ impl Calls {
     }
 
     fn end_call(&mut self, source: Source, id: &str) {
+        self.catch_up(source, id);
         match self.index[source as usize].get(id) {
             Some(&slot) => drop(self.walk(slot, |call, _, around| {
                 call.hang_up(around);
@@ -476,7 +493,7 @@ impl Calls {
             match held.timer {
                 Some((_, due)) => {
                     assert_eq!(call.deadline(), due, "the timer of {:?} is its deadline", call.id);
-                    assert!(due > self.now, "a deadline of {:?} has passed", call.id);
+                    assert!(due >= self.now, "a deadline of {:?} has passed", call.id);
                     assert!(listed && call.end().is_none(), "{:?} waits and is listed", call.id);
                 }
                 None => assert!(!listed || self.draining.is_some(), "{:?} waits for nothing", call.id),

@@ -10,8 +10,9 @@ use std::sync::Arc;
 
 use super::calls::Item;
 use super::endpoint::{Admission, doubled};
-use super::event::{Attempt, Outcome, Output, Parked, Tick, Update};
+use super::event::{Output, Tick};
 use super::random::Random;
+use super::update::{Attempt, Outcome, Parked, Update};
 use super::wheel::{Timer, Wheel};
 
 /// Names an update that is not yet acknowledged.

@@ -4,8 +4,9 @@
 //! refused, and an endpoint that fails. While one of the latter holds, one attempt at a time probes.
 
 use super::delivery::UpdateId;
-use super::event::{Failure, Outcome, Tick};
+use super::event::Tick;
 use super::random::Random;
+use super::update::{Failure, Outcome};
 
 /// The state of the endpoint that updates go to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

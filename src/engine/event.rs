@@ -1,6 +1,5 @@
 //! What happens to the engine, and what it wants done.
 
-use std::fmt;
 use std::sync::Arc;
 
 use super::calls::CallId;
@@ -8,6 +7,7 @@ use super::delivery::UpdateId;
 use super::endpoint::Endpoint;
 use super::ivr::{Ivr, NodeId};
 use super::key::Key;
+use super::update::{Attempt, Outcome, Parked, Update};
 
 /// A moment, in milliseconds from an origin that the driver chose (`serve` takes the Unix epoch).
 ///
@@ -296,7 +296,7 @@ impl Reason {
 
 /// What the engine wants done, or tells of.
 ///
-/// A [`CallId`] in it can be looked up ([`super::Calls::call`]) until the output after the call's
+/// A [`CallId`] in it can be looked up ([`Calls::call`](super::Calls::call)) until the output after the call's
 /// `Ended` is polled.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Output {
@@ -334,7 +334,7 @@ pub enum Output {
         /// Why.
         reason: Reason,
     },
-    /// A walk ended. [`super::Call::end`] tells how.
+    /// A walk ended. [`Call::end`](super::Call::end) tells how.
     Ended {
         /// The call.
         call: CallId,
@@ -388,150 +388,4 @@ pub enum Output {
     Answer(AskId, Answer),
     /// Nothing more will be delivered: the drain is over.
     Drained(Summary),
-}
-
-/// One attempt at bringing an update to the interaction.
-#[derive(Clone, PartialEq, Debug)]
-pub struct Attempt {
-    /// Names the update in the answer.
-    pub id: UpdateId,
-    /// 1 for the first.
-    pub number: u32,
-    /// What to bring.
-    pub update: Arc<Update>,
-}
-
-/// What a call left behind: to be written to its interaction, once.
-#[derive(PartialEq, Eq, Debug)]
-pub struct Update {
-    /// Where the call came from.
-    pub source: Source,
-    /// The call's id in that source.
-    pub call: Arc<str>,
-    /// Tells calls of the same id apart: when the call began. The idempotency key is made of
-    /// source, call and generation, so a restart makes the same one.
-    pub generation: Tick,
-    /// What the variables are written to; the call itself if `None`.
-    pub interaction: Option<Box<str>>,
-    /// Names and values, no name twice, in the order of their last writing.
-    pub variables: Vec<(Arc<str>, String)>,
-    /// When the call ended.
-    pub ended: Tick,
-}
-
-impl Update {
-    /// Returns what the variables are written to.
-    pub fn interaction(&self) -> &str {
-        self.interaction.as_deref().unwrap_or(&self.call)
-    }
-}
-
-/// What one attempt at a delivery came to: the rows of SPEC.md section 4.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Outcome {
-    /// 2xx.
-    Accepted {
-        /// The answer's status.
-        status: u16,
-    },
-    /// 401 or 403.
-    Refused {
-        /// The answer's status.
-        status: u16,
-        /// Which token was refused: later tokens have greater numbers.
-        token: u64,
-    },
-    /// There was no token to ask with; nothing was sent.
-    NoToken {
-        /// Milliseconds until it is worth another try.
-        retry_in_ms: u64,
-    },
-    /// 429 or 503 with `Retry-After`.
-    Paused {
-        /// The answer's status.
-        status: u16,
-        /// Milliseconds that it asks for.
-        retry_after_ms: u64,
-    },
-    /// 408, 425, or 429 without `Retry-After`.
-    Busy {
-        /// The answer's status.
-        status: u16,
-    },
-    /// 5xx but 501 and 505, the network, or a timeout.
-    Failed(Failure),
-    /// 404 or 409: the interaction may not exist yet.
-    NotYet {
-        /// The answer's status.
-        status: u16,
-    },
-    /// Any other answer: asking again would not help.
-    Rejected {
-        /// The answer's status.
-        status: u16,
-    },
-}
-
-/// How an attempt failed.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Failure {
-    /// The endpoint answered with this status.
-    Status(u16),
-    /// It could not be reached, or the connection broke.
-    Network,
-    /// It took too long.
-    Timeout,
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Failure::Status(status) => write!(f, "{status}"),
-            Failure::Network => f.write_str("network"),
-            Failure::Timeout => f.write_str("timeout"),
-        }
-    }
-}
-
-impl fmt::Display for Outcome {
-    /// Writes the status, or what stood in its place.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Outcome::Accepted { status }
-            | Outcome::Refused { status, .. }
-            | Outcome::Paused { status, .. }
-            | Outcome::Busy { status }
-            | Outcome::NotYet { status }
-            | Outcome::Rejected { status } => write!(f, "{status}"),
-            Outcome::NoToken { .. } => f.write_str("no token"),
-            Outcome::Failed(failure) => failure.fmt(f),
-        }
-    }
-}
-
-/// Why an update was set aside for an operator.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Parked {
-    /// The answer said that asking again would not help.
-    Rejected {
-        /// Its status.
-        status: u16,
-    },
-    /// The interaction did not turn up.
-    NotFound {
-        /// The last answer's status.
-        status: u16,
-    },
-    /// A day has passed.
-    TooOld,
-}
-
-impl fmt::Display for Parked {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Parked::Rejected { status } => write!(f, "rejected with {status}"),
-            Parked::NotFound { status } => write!(f, "still {status} after a minute"),
-            Parked::TooOld => f.write_str("undelivered for 24 hours"),
-        }
-    }
 }

@@ -9,6 +9,7 @@ mod event;
 mod ivr;
 mod key;
 mod random;
+mod update;
 mod variables;
 mod wheel;
 
@@ -17,8 +18,8 @@ pub use calls::{Bounds, CallId, Calls, Counts};
 pub use delivery::UpdateId;
 pub use endpoint::Endpoint;
 pub use event::{
-    Answer, AskId, Attempt, CallStanding, Event, Facts, Failure, NoMatch, Outcome, Output, Parked, Question,
-    Reach, Reason, Source, Stamp, Summary, Tick, Update, Verdict,
+    Answer, AskId, CallStanding, Event, Facts, NoMatch, Output, Question, Reach, Reason, Source, Stamp,
+    Summary, Tick, Verdict,
 };
 pub use ivr::{
     Assignment, Choice, Content, Entry, Handler, Ivr, Limits, Mask, Node, NodeId, OnEnd, Pattern, Piece,
@@ -26,3 +27,4 @@ pub use ivr::{
 };
 pub use key::{Digits, Key, KeySet};
 pub use random::Random;
+pub use update::{Attempt, Failure, Outcome, Parked, Update};

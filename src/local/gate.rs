@@ -9,7 +9,7 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use log::{error, warn};
 
@@ -28,6 +28,12 @@ pub(super) const CLIENTS_MAX: usize = 64 - 3 * UPSTREAMS_MAX - 1;
 /// How many connections are accepted before the others have their turn.
 const ACCEPTS_MAX: usize = 16;
 
+/// How many descriptors are left free, and for how long, after there were none. This is what two requests
+/// need that are handed on at once: tiny_http loses its accept thread where it cannot have its share.
+const SPARED: usize = 3 * TIGHT_UPSTREAMS_MAX;
+const TIGHT_UPSTREAMS_MAX: usize = 2;
+const TIGHT: Duration = Duration::from_secs(5);
+
 /// Thread `gate`.
 #[derive(Debug)]
 pub struct Gate {
@@ -40,6 +46,8 @@ pub struct Gate {
     spare: Option<File>,
     /// Nothing is accepted before.
     paused_until: Option<Instant>,
+    /// Until when there may be fewer clients than usual, and how many.
+    tight: Option<(Instant, usize)>,
     scratch: Vec<u8>,
 }
 
@@ -75,6 +83,7 @@ impl Gate {
             conns: Vec::new(),
             spare: File::open("/dev/null").ok(),
             paused_until: None,
+            tight: None,
             scratch: vec![0; READ_MAX],
         };
         Ok((gate, GateHandle { waker: Arc::new(handle) }))
@@ -103,11 +112,13 @@ impl Gate {
         }
         self.conns.retain(|conn| !conn.is_gone());
         self.paused_until = self.paused_until.filter(|&until| until > now);
+        self.tight = self.tight.filter(|&(until, _)| until > now);
     }
 
     /// Hands requests on, those that have waited longest first.
     fn ask(&mut self, now: Instant) {
-        while self.conns.iter().filter(|conn| conn.is_asking()).count() < UPSTREAMS_MAX {
+        let at_once = if self.tight.is_some() { TIGHT_UPSTREAMS_MAX } else { UPSTREAMS_MAX };
+        while self.conns.iter().filter(|conn| conn.is_asking()).count() < at_once {
             let queued = self.conns.iter_mut().filter(|conn| conn.is_queued());
             let Some(next) = queued.min_by_key(|conn| conn.until()) else { return };
             match self.lane.connect() {
@@ -116,6 +127,9 @@ impl Gate {
                     // It stays queued under its deadline: tiny_http is being started anew, or there is no
                     // descriptor left for now.
                     warn!("the local API cannot hand on a request: {error}");
+                    if is_out_of_descriptors(&error) {
+                        self.spare_descriptors(now);
+                    }
                     self.paused_until = Some(now + self.timings.pause);
                     return;
                 }
@@ -166,8 +180,12 @@ impl Gate {
 
     /// Returns whether a connection more could be held, if need be in the place of another.
     fn has_place(&self) -> bool {
-        self.conns.len() < CLIENTS_MAX
+        self.conns.len() < self.places()
             || self.conns.iter().any(|conn| conn.is_incomplete() || conn.is_lingering())
+    }
+
+    fn places(&self) -> usize {
+        self.tight.map_or(CLIENTS_MAX, |(_, places)| places)
     }
 
     fn accept(&mut self, now: Instant) {
@@ -180,7 +198,7 @@ impl Gate {
                     conn.read_request(&mut self.scratch, now, &self.timings);
                     self.conns.push(conn);
                     self.conns.retain(|conn| !conn.is_gone());
-                    if self.conns.len() > CLIENTS_MAX {
+                    if self.conns.len() > self.places() {
                         self.evict();
                     }
                 }
@@ -208,21 +226,28 @@ impl Gate {
         victim.is_some()
     }
 
-    /// Makes room where the process or the system is out of descriptors, and says so to the next client.
+    /// Gets over a failure to accept, if need be by making room; where there is none the next client is told.
     fn accept_failed(&mut self, error: &io::Error, now: Instant) {
         warn!("the local API cannot accept a connection: {error}");
-        let out_of_descriptors = matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE));
-        if out_of_descriptors && self.evict() {
-            return; // The next turn accepts with its descriptor.
+        if is_out_of_descriptors(error)
+            && !self.spare_descriptors(now)
+            && self.spare.take().is_some()
+            && let Some((mut stream, _)) = self.listener.as_ref().and_then(|listener| listener.accept().ok())
+        {
+            let _ = stream.write(&busy().to_http(false));
         }
-        if out_of_descriptors && self.spare.take().is_some() {
-            if let Some((mut stream, _)) = self.listener.as_ref().and_then(|listener| listener.accept().ok())
-            {
-                let _ = stream.write(&busy().to_http(false));
-            }
-            self.spare = File::open("/dev/null").ok();
-        }
+        self.spare = self.spare.take().or_else(|| File::open("/dev/null").ok());
         self.paused_until = Some(now + self.timings.pause);
+    }
+
+    /// Gives up as many connections as it takes to have [`SPARED`] descriptors again, and lets there be no
+    /// more for a while. Returns whether there were any to give up.
+    fn spare_descriptors(&mut self, now: Instant) -> bool {
+        let places = self.places().min(self.conns.len()).saturating_sub(SPARED).max(1);
+        self.tight = Some((now + TIGHT, places));
+        let n = self.conns.len();
+        while self.conns.len() > places && self.evict() {}
+        self.conns.len() < n
     }
 
     /// Returns whether the handle has said to stop; a handle that is gone never will.
@@ -239,6 +264,10 @@ impl Gate {
     }
 }
 
+fn is_out_of_descriptors(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE))
+}
+
 impl Drop for Gate {
     fn drop(&mut self) {
         // However this thread ends, the other one has nobody left to answer.
@@ -248,8 +277,6 @@ impl Drop for Gate {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     #[test]

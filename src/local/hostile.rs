@@ -383,7 +383,7 @@ fn serve_until_standard_input_ends() {
 #[test]
 fn survives_having_no_descriptors_left() {
     let exe = std::env::current_exe().unwrap();
-    for limit in [18, 22, 30] {
+    for limit in [20, 26, 40] {
         let mut child = std::process::Command::new("sh")
             .args(["-c", &format!("ulimit -n {limit}; exec \"$0\" \"$@\"")])
             .arg(&exe)

@@ -74,6 +74,13 @@ impl Lane {
         connected
     }
 
+    /// Returns whether nobody listens any more. Where that cannot be found out for now the answer is no:
+    /// to give up a server that lives would leave its thread and its socket behind.
+    pub(super) fn is_dead(&self) -> bool {
+        let dead = [ErrorKind::ConnectionRefused, ErrorKind::NotFound];
+        platform::connect_unix(&self.path()).is_err_and(|error| dead.contains(&error.kind()))
+    }
+
     /// Makes whoever waits in `recv` look, and return.
     pub(super) fn stop(&self) {
         self.stopping.store(true, Ordering::Release);
@@ -132,7 +139,7 @@ mod tests {
         let lane = Lane::open().unwrap();
         let directory = lane.directory.clone();
         assert_eq!(0o700, fs::metadata(&directory).unwrap().permissions().mode() & 0o777);
-        assert!(lane.connect().is_ok());
+        assert!(lane.connect().is_ok() && !lane.is_dead());
         lane.start().unwrap();
         assert!(lane.connect().is_ok(), "the second server listens at the same place");
         assert!(!lane.is_stopping());

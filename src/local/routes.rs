@@ -165,15 +165,16 @@ impl Routes {
                 let detail = "there is no room for another call: GET /readyz says what is full";
                 Err(Problem::new(503, "no_room", detail).with("Retry-After", "1"))
             }
-            Ok(_) => Ok(Reply::new(200, JSON, r#"{"status":"digit_processed"}"#)),
-            Err(error @ NoAnswer::Late) => Err(unavailable("engine_late", error)),
-            Err(error @ NoAnswer::Closed) => Err(unavailable("stopping", error)),
+            Ok(Answer::Pressed(_)) => Ok(Reply::new(200, JSON, r#"{"status":"digit_processed"}"#)),
+            // A press has no other answer; while the engine drains it takes none.
+            Ok(_) | Err(NoAnswer::Closed) => Err(unavailable("stopping", "dtmfd is stopping")),
+            Err(error @ NoAnswer::Late) => Err(unavailable("engine_late", &error.to_string())),
         }
     }
 }
 
-fn unavailable(code: &'static str, error: NoAnswer) -> Problem {
-    Problem::new(503, code, error.to_string()).with("Retry-After", "1")
+fn unavailable(code: &'static str, detail: &str) -> Problem {
+    Problem::new(503, code, detail.to_owned()).with("Retry-After", "1")
 }
 
 /// What `POST /simulator` takes. Other members are ignored, and nothing of them is kept.

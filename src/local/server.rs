@@ -39,7 +39,7 @@ impl Api {
     /// Starts tiny_http anew if nobody accepts any more: one failed accept ends it for good.
     fn restart(&self) {
         std::thread::sleep(RESTART_PAUSE);
-        if self.lane.is_stopping() || self.lane.connect().is_ok() {
+        if self.lane.is_stopping() || !self.lane.is_dead() {
             return;
         }
         match self.lane.start() {

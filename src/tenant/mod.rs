@@ -1,6 +1,6 @@
 //! What both directions need of the tenant: addresses, the way to them, and the token.
 //!
-//! [`Net::dial`] is the only way out of dtmfd: REST ([`agent`]), the token and the WebSocket go through it, so that
+//! [`Net::dial`] is the only way out of dtmfd: REST ([`agent()`]), the token and the WebSocket go through it, so that
 //! they share one name lookup, one trust store and one set of deadlines.
 
 mod agent;

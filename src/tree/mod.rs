@@ -1,7 +1,7 @@
 //! `ivr.json` as it is written: from text to an [`Ivr`](crate::engine::Ivr), with findings that
 //! name the place, what is there, and what would be right.
 //!
-//! [`read`] takes the file in, [`load`] makes sense of it, [`human`], [`json`] and [`github`] show
+//! [`read`] takes the file in, [`load()`] makes sense of it, [`human`], [`json`] and [`github`] show
 //! what was found. IVR.md says what a tree means, and lists all that is checked in its section 8.
 
 mod collect;

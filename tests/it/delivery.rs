@@ -92,11 +92,19 @@ impl World {
                 }
                 Output::EndpointIs(endpoint) => self.endpoint.push((now, endpoint)),
                 Output::Drained(left) => self.drained = Some((now, left)),
-                _ => (),
+                Output::Began { .. }
+                | Output::Pressed { .. }
+                | Output::Dropped { .. }
+                | Output::Entered { .. }
+                | Output::Ended { .. }
+                | Output::Discarded { .. }
+                | Output::Queued { .. }
+                | Output::Retrying { .. }
+                | Output::Answer(..) => (),
             }
         }
         // It looks at every update: where there are thousands, every thousandth time will do.
-        if self.calls.summary().waiting < 100 || self.sent % 1_000 == 0 {
+        if self.calls.summary().waiting < 100 || self.sent.is_multiple_of(1_000) {
             self.calls.check_invariants();
         }
     }

@@ -101,9 +101,8 @@ impl Player {
         let line = match output {
             Output::Entered { call, node, attempt, reason } => {
                 let mut line = format!("{} hears {}", self.id(*call), self.name(*call, *node));
-                match reason {
-                    Reason::Commit if *attempt == 1 => (),
-                    reason => write!(line, ", attempt {attempt} after {}", reason.name()).expect("a string"),
+                if *reason != Reason::Commit {
+                    write!(line, ", attempt {attempt} after {}", reason.name()).expect("a string");
                 }
                 line
             }

@@ -83,8 +83,8 @@ fn a_digit_and_a_deadline_at_the_same_millisecond_are_the_deadline_first() {
         0 -> A hears department
         10000 key A A
         10000 -> A ends: timeout_fallback at department by noinput
-        10000 -> A writes ivr_status=timeout_fallback
         10000 -> dropped: late
+        10000 -> A writes ivr_status=timeout_fallback
         ",
     );
 }
@@ -552,4 +552,27 @@ fn a_simulated_call_gives_way_to_the_stream_and_may_begin_anew_two_seconds_after
         12062 -> B ends: timeout_fallback at department by noinput
         "#,
     );
+}
+
+#[test]
+fn a_key_of_one_call_cuts_nobody_elses_time_short() {
+    use dtmfd::engine::{Bounds, Calls, Event, Key, Output, Source, Tick};
+
+    let ivr = crate::script::tree(SEED);
+    let mut calls = Calls::new(ivr, Bounds { calls_max: 9, attempts_max: 1 }, 1, Tick(0));
+    let mut press = |call, at| {
+        let key = Key::parse('1').expect("a key");
+        calls.handle(Event::KeyPressed { source: Source::Voice, call, key, stamp: None }, Tick(at));
+        let mut ended = Vec::new();
+        while let Some(output) = calls.poll_output() {
+            if let Output::Ended { call } = output {
+                ended.push(calls.call(call).expect("it can be looked at").id().to_owned());
+            }
+        }
+        (ended, calls.poll_timeout())
+    };
+    assert_eq!(Vec::<String>::new(), press("A", 0).0);
+    // Its own time, 10 000, may have been rounded up: of A's deadline then only the clock can tell.
+    assert_eq!((vec![], Some(Tick(10_000))), press("B", 10_000));
+    assert_eq!(vec!["A"], press("B", 10_001).0);
 }
