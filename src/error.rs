@@ -1,6 +1,9 @@
 //! Why we cannot start, or have to stop; and the exit codes (SPEC.md section 2).
 
+use std::error::Error as StdError;
+use std::fmt;
 use std::io;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use crate::local::BindError;
@@ -19,9 +22,17 @@ pub enum Error {
     /// The tree could not be read.
     #[error("cannot read the tree (DTMFD_IVR, --ivr)")]
     ReadTree(#[source] ReadError),
-    /// A file that was named on the command line could not be read.
-    #[error(transparent)]
-    ReadFile(ReadError),
+    /// The tree that a command was to look at could not be read.
+    #[error("there is no tree to look at (FILE, else ivr.json in this directory)")]
+    OpenTree(#[source] ReadError),
+    /// What was found could not be written.
+    #[error("cannot write {}", path.display())]
+    Write {
+        /// Where.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
     /// The tree is wrong; the findings were rendered for people.
     #[error("{findings}\nthe tree {path} can't be walked")]
     Tree {
@@ -60,11 +71,23 @@ impl Error {
         ExitCode::from(match self {
             Error::Settings(_)
             | Error::ReadTree(_)
-            | Error::ReadFile(_)
+            | Error::OpenTree(_)
             | Error::Tree { .. }
             | Error::Listen(_) => 78,
             Error::ThreadDied(_) => 70,
-            Error::System { .. } => 1,
+            Error::Write { .. } | Error::System { .. } => 1,
         })
+    }
+}
+
+/// An error and its causes in a line, one after another.
+#[derive(Debug)]
+pub struct Chain<'a>(pub &'a dyn StdError);
+
+impl fmt::Display for Chain<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)?;
+        let causes = std::iter::successors(self.0.source(), |&error| error.source());
+        { causes }.try_for_each(|cause| write!(f, ": {cause}"))
     }
 }

@@ -241,7 +241,8 @@ impl Threads {
     }
 }
 
-fn spawn_unwatched(name: &str, body: impl FnOnce() + Send + 'static) -> Result<(), Error> {
+/// Starts a thread that nobody waits for: one that may hang in a call without a way out.
+pub(crate) fn spawn_unwatched(name: &str, body: impl FnOnce() + Send + 'static) -> Result<(), Error> {
     thread::Builder::new()
         .name(name.to_owned())
         .stack_size(STACK)

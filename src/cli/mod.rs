@@ -1,18 +1,24 @@
 //! The command line: one file a command.
 
+use std::io::{self, IsTerminal as _, Write as _};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::{Parser, Subcommand};
 
+use crate::config::TREE;
 use crate::engine::Ivr;
 use crate::error::Error;
-use crate::tree::Loaded;
+use crate::tree::{Loaded, Source};
 
+mod check;
 mod graph;
+mod online;
 mod run;
 mod sandbox;
+mod schema;
+mod test;
 
 /// Reads DTMF digits from the CXone Voice WebSocket, walks each call through an IVR tree and writes the
 /// outcome to its interaction.
@@ -38,6 +44,12 @@ enum Command {
     Graph(graph::Draw),
     /// Run it against a stand-in tenant on this machine: no account, no network
     Sandbox(sandbox::Sandbox),
+    /// Find the mistakes in a tree
+    Check(check::Check),
+    /// Run a tree's own tests in virtual time
+    Test(test::Test),
+    /// Print the JSON Schema of trees, for editors
+    Schema(schema::Schema),
 }
 
 impl Cli {
@@ -51,6 +63,9 @@ impl Cli {
             Command::Run(run) => run.run(),
             Command::Graph(graph) => graph.run(),
             Command::Sandbox(sandbox) => sandbox.run(),
+            Command::Check(check) => check.run(),
+            Command::Test(test) => test.run(),
+            Command::Schema(schema) => schema.run(),
         }
     }
 }
@@ -61,8 +76,9 @@ fn read_tree(path: &Path) -> Result<Arc<Ivr>, Error> {
     walkable(source.load(), &path.display().to_string(), &source.text)
 }
 
-/// Returns the tree that was loaded, if calls can walk it.
+/// Returns the tree that was loaded, if calls can walk it and its own tests pass.
 fn walkable(loaded: Loaded, name: &str, text: &str) -> Result<Arc<Ivr>, Error> {
+    let loaded = crate::tree::proven(loaded);
     loaded.ivr.ok_or_else(|| {
         let findings = crate::tree::human(&loaded.findings, name, text, false);
         Error::Tree { path: name.to_owned(), findings }
@@ -72,4 +88,31 @@ fn walkable(loaded: Loaded, name: &str, text: &str) -> Result<Arc<Ivr>, Error> {
 /// Looks a variable of the environment up; what is no UTF-8 counts as not set.
 fn environment(name: &str) -> Option<String> {
     std::env::var(name).ok()
+}
+
+/// Reads the file of a tree that is to be looked at: the one that was named, else `ivr.json`.
+fn open(file: Option<&Path>) -> Result<Source, Error> {
+    crate::tree::read(file.unwrap_or(Path::new(TREE))).map_err(Error::OpenTree)
+}
+
+/// Writes data to standard output. If nobody reads it any more, the exit code still tells.
+fn print(text: &str) {
+    let mut out = io::stdout().lock();
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}
+
+/// Says a line on standard error.
+fn say(line: &str) {
+    let _ = writeln!(io::stderr(), "{line}");
+}
+
+/// Returns whether standard output shows colours, and may.
+fn is_colored() -> bool {
+    let plain = environment("NO_COLOR").is_some_and(|value| !value.is_empty());
+    !plain && io::stdout().is_terminal() && environment("TERM").is_none_or(|term| term != "dumb")
+}
+
+/// Returns a number of things, as in "1 error" or "2 errors".
+fn counted(number: usize, thing: &str) -> String {
+    format!("{number} {thing}{}", if number == 1 { "" } else { "s" })
 }

@@ -1,7 +1,5 @@
 //! Thread `reader`: holds the voice WebSocket, for ever.
 
-use std::error::Error;
-use std::fmt;
 use std::io::{self, Read};
 use std::net::{Shutdown, TcpStream};
 use std::sync::Arc;
@@ -17,6 +15,7 @@ use super::session::{self, End, Ground};
 use super::stop::Stop;
 use super::tap::{Tap, Wire};
 use crate::engine::Random;
+use crate::error::Chain;
 use crate::inbox::Inbox;
 use crate::observe::status::{Link, Status};
 use crate::tenant::{Net, Stream, Tokens, Url};
@@ -207,17 +206,6 @@ impl Wire for Stream {
 
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
-}
-
-/// An error with its causes, one after another.
-struct Chain<'a>(&'a dyn Error);
-
-impl fmt::Display for Chain<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0)?;
-        let causes = std::iter::successors(self.0.source(), |&error| error.source());
-        { causes }.try_for_each(|cause| write!(f, ": {cause}"))
-    }
 }
 
 #[cfg(test)]

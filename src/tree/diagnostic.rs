@@ -50,6 +50,8 @@ pub mod code {
     pub const UNKNOWN_NAME: &str = "unknown-name";
     /// A template's braces don't match.
     pub const BAD_TEMPLATE: &str = "bad-template";
+    /// One of the tree's own tests fails.
+    pub const FAILING_TEST: &str = "failing-test";
     /// Too many nodes.
     pub const TOO_MANY_NODES: &str = "too-many-nodes";
     /// A choice waits because a longer one begins like it.
@@ -65,8 +67,11 @@ pub mod code {
     /// Keys A-D are asked for.
     pub const ABCD_KEYS: &str = "abcd-keys";
 
+    /// An entry is written in clear. A note, neither an error nor a warning.
+    pub const RAW_VALUE: &str = "raw-value";
+
     /// Every code of an error.
-    pub const ERRORS: [&str; 22] = [
+    pub const ERRORS: [&str; 23] = [
         NOT_JSON,
         TOO_LARGE,
         WRONG_TYPE,
@@ -89,6 +94,7 @@ pub mod code {
         UNKNOWN_NAME,
         BAD_TEMPLATE,
         TOO_MANY_NODES,
+        FAILING_TEST,
     ];
 
     /// Every code of a warning.
@@ -107,6 +113,8 @@ pub enum Severity {
     Error,
     /// The tree can be used, and callers may not like it.
     Warning,
+    /// The tree can be used; who answers for it wants to know this.
+    Note,
 }
 
 impl Severity {
@@ -115,6 +123,7 @@ impl Severity {
         match self {
             Severity::Error => "error",
             Severity::Warning => "warning",
+            Severity::Note => "note",
         }
     }
 }
@@ -157,6 +166,7 @@ const LOOKUPS_MAX: usize = 50;
 pub(super) struct Report {
     errors: Vec<Finding>,
     warnings: Vec<Finding>,
+    notes: Vec<Finding>,
     omitted: usize,
     lookups: usize,
     graph_unknown: bool,
@@ -184,10 +194,22 @@ impl Report {
         self.push(Finding { code, severity: Severity::Warning, span, message, help });
     }
 
+    pub(super) fn note(
+        &mut self,
+        code: &'static str,
+        span: Span,
+        message: impl Into<String>,
+        help: impl Into<String>,
+    ) {
+        let (message, help) = (message.into(), help.into());
+        self.push(Finding { code, severity: Severity::Note, span, message, help });
+    }
+
     pub(super) fn push(&mut self, finding: Finding) {
         let findings = match finding.severity {
             Severity::Error => &mut self.errors,
             Severity::Warning => &mut self.warnings,
+            Severity::Note => &mut self.notes,
         };
         if finding.severity == Severity::Error && !code::GRAPH_IS_KNOWN.contains(&finding.code) {
             self.graph_unknown = true;
@@ -231,10 +253,18 @@ impl Report {
         if self.lookups > LOOKUPS_MAX {
             return None;
         }
-        known.into_iter().min_by_key(|known| distance(name, known))
+        // The names come out of hash maps: of those that are alike the order decides, not the day.
+        known.into_iter().min_by_key(|&known| (distance(name, known), known))
     }
 
-    /// Returns the findings by place, and how many more there were.
+    /// Takes the notes out, by place.
+    pub(super) fn take_notes(&mut self) -> Vec<Finding> {
+        let mut notes = std::mem::take(&mut self.notes);
+        notes.sort_by_key(|note| note.span.start);
+        notes
+    }
+
+    /// Returns the errors and warnings by place, and how many more there were.
     pub(super) fn into_findings(self) -> (Vec<Finding>, usize) {
         let mut findings = self.errors;
         findings.extend(self.warnings);
@@ -324,6 +354,7 @@ mod tests {
         {
             assert_eq!(Some(expected), Report::default().nearest(name, known), "{name}");
         }
+        assert_eq!(Some("a"), Report::default().nearest("x", ["c", "a", "b"]));
         assert_eq!(None, Report::default().nearest("x", []));
     }
 
@@ -357,6 +388,6 @@ mod tests {
         let mut codes: Vec<_> = code::ERRORS.iter().chain(&code::WARNINGS).collect();
         codes.sort_unstable();
         codes.dedup();
-        assert_eq!(28, codes.len());
+        assert_eq!(29, codes.len());
     }
 }

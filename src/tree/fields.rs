@@ -38,6 +38,7 @@ pub(super) struct Shape {
 #[derive(Debug)]
 pub(super) struct Fields<'v> {
     found: Vec<(&'static str, &'v Member<'v>)>,
+    has_unknown: bool,
 }
 
 impl<'v> Fields<'v> {
@@ -49,6 +50,7 @@ impl<'v> Fields<'v> {
         shape: &Shape,
     ) -> Option<Fields<'v>> {
         let mut found: Vec<(&'static str, &'v Member<'v>)> = Vec::new();
+        let mut has_unknown = false;
         for member in cx.object(value, name)? {
             let key = shape
                 .keys
@@ -60,10 +62,19 @@ impl<'v> Fields<'v> {
                     cx.report.duplicate(&member.name, member.name_span.clone());
                 }
                 Some(&key) => found.push((key, member)),
-                None => cx.unknown_key(member, shape),
+                None => {
+                    has_unknown = true;
+                    cx.unknown_key(member, shape);
+                }
             }
         }
-        Some(Fields { found })
+        Some(Fields { found, has_unknown })
+    }
+
+    /// Returns whether there was a key that means nothing, which has been reported: what is missing may be
+    /// what it was to say.
+    pub(super) fn has_unknown(&self) -> bool {
+        self.has_unknown
     }
 
     /// Returns the member of a key.

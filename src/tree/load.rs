@@ -28,9 +28,11 @@ const COPIED_BYTES_MAX: usize = 64 << 20;
 pub struct Loaded {
     /// The tree, unless there was an error.
     pub ivr: Option<Arc<Ivr>>,
-    /// What was found, by place.
+    /// The errors and warnings, by place.
     pub findings: Vec<Finding>,
-    /// How many findings more there were than are kept ([`super::FINDINGS_MAX`] of a severity).
+    /// What is neither, by place: where entries are written in clear (`{card!raw}`).
+    pub notes: Vec<Finding>,
+    /// How many findings and notes more there were than are kept ([`super::FINDINGS_MAX`] of a severity).
     pub omitted: usize,
     /// The tree's own tests, in file order, without those in which something is wrong.
     pub tests: Vec<Scenario>,
@@ -42,7 +44,14 @@ pub struct Loaded {
 impl Loaded {
     /// Returns what became of a file that is not even text, or not JSON.
     pub(super) fn refused(finding: Finding) -> Loaded {
-        Loaded { ivr: None, findings: vec![finding], omitted: 0, tests: Vec::new(), keys: Vec::new() }
+        Loaded {
+            ivr: None,
+            findings: vec![finding],
+            notes: Vec::new(),
+            omitted: 0,
+            tests: Vec::new(),
+            keys: Vec::new(),
+        }
     }
 }
 
@@ -82,8 +91,9 @@ pub fn load(text: &str) -> Loaded {
     };
     let Read { ivr, tests, keys } = tree(&mut cx, &value).unwrap_or_default();
     let ivr = ivr.filter(|_| !cx.report.has_errors());
+    let notes = cx.report.take_notes();
     let (findings, omitted) = cx.report.into_findings();
-    Loaded { ivr: ivr.map(Arc::new), findings, omitted, tests, keys }
+    Loaded { ivr: ivr.map(Arc::new), findings, notes, omitted, tests, keys }
 }
 
 /// What can be read of a tree.

@@ -74,7 +74,7 @@ fn choice<'v>(cx: &mut Cx<'v>, member: &'v Member<'v>) -> Option<Written<'v>> {
             label = fields.get("label").and_then(|label| cx.string(&label.value, &label.name)).map(Arc::from);
             set = fields.get("set").and_then(|set| cx.assignments(set)).unwrap_or_default();
             let (next_node, outcome) = (fields.get("nextNode"), fields.get("outcome"));
-            if next_node.is_none() && outcome.is_none() {
+            if next_node.is_none() && outcome.is_none() && !fields.has_unknown() {
                 let help = "`nextNode` or `outcome` says where it leads";
                 let message = format!("the choice {} leads nowhere", quote(text));
                 cx.report.error(code::NO_TARGET, span.clone(), message, help);

@@ -19,19 +19,25 @@ mod render;
 mod sample;
 mod satisfy;
 mod scenario;
+mod schema;
 mod settings;
 mod source;
 mod strict;
 mod syntax;
 mod template;
+mod trial;
+mod walk;
 
 pub use diagnostic::{FINDINGS_MAX, Finding, Severity, Span, code};
 pub use load::{Loaded, NODES_MAX, load};
-pub use render::{Lines, Place, github, human, json};
+pub use render::{Lines, Place, github, human, json, printable};
 pub use sample::{SAMPLE, SAMPLE_NAME};
 pub use scenario::Scenario;
+pub use schema::SCHEMA;
 pub use source::{ReadError, Source, read};
 pub use syntax::FILE_BYTES_MAX;
+pub use trial::{Mismatch, Trial, junit, proven, trials};
+pub use walk::{Happened, WalkStep};
 
 #[cfg(test)]
 mod tests;

@@ -168,8 +168,9 @@ fn node_target<'v>(
     let name = quote(&member.name);
     match (form, next_node, outcome) {
         (_, None, None) if is_terminal => Some(Target::End(Arc::from(COMPLETED))),
-        // What the node is has been reported as unclear: so is what it lacks.
+        // What the node is, or a key of it, has been reported as unclear: so is what it lacks.
         (None, _, _) => None,
+        (Some(Form::End), Some(_), None) | (Some(_), None, None) if fields.has_unknown() => None,
         (Some(Form::End), Some(_), None) => {
             let help = "`nextNode` is where keys lead: beside it stands `allowedDigits` or `collect`";
             let message = format!("nothing can be pressed at {name}");
@@ -305,6 +306,14 @@ mod tests {
                 vec![(code::BAD_PATTERN, "x"), (code::WRONG_TYPE, "2")],
             ),
             (r#""outcome": "x", "OUTCOME": "x""#, vec![(code::UNKNOWN_KEY, "OUTCOME")]),
+            // One slip, one finding.
+            (r#""Outcome": "x""#, vec![(code::UNKNOWN_KEY, "Outcome")]),
+            (r#""choices": {"1": {"nextnode": "b"}}"#, vec![(code::UNKNOWN_KEY, "nextnode")]),
+            (r#""choises": {"1": "b"}"#, vec![(code::UNKNOWN_KEY, "choises")]),
+            (
+                r#""collect": {}, "lable": "x", "nextNode": "c""#,
+                vec![(code::UNKNOWN_KEY, "lable"), (code::MISSING_TARGET, "c")],
+            ),
             (r#""nextNode": "", "NextNode": "", "outcome": "x""#, vec![(code::DUPLICATE_KEY, "NextNode")]),
             (
                 r#""label": 1, "globalKeys": 0, "outcome": "x""#,

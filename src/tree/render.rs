@@ -84,6 +84,7 @@ fn shown(finding: &Finding, path: &str, lines: &Lines<'_>, renderer: &Renderer) 
     let level = match finding.severity {
         Severity::Error => Level::ERROR,
         Severity::Warning => Level::WARNING,
+        Severity::Note => Level::NOTE,
     };
     let Place { line, column } = lines.place(finding.span.start);
     let (excerpt, span) = lines.excerpt(line, &finding.span);
@@ -164,7 +165,10 @@ pub fn github(findings: &[Finding], path: &str, source: &str) -> String {
         .iter()
         .map(|finding| {
             let Place { line, column } = lines.place(finding.span.start);
-            let severity = finding.severity.name();
+            let severity = match finding.severity {
+                Severity::Error | Severity::Warning => finding.severity.name(),
+                Severity::Note => "notice",
+            };
             let (file, title) = (property(path), property(finding.code));
             let message = data(&format!("{}\n{}", finding.message, finding.help));
             format!("::{severity} file={file},line={line},col={column},title={title}::{message}\n")
@@ -180,8 +184,8 @@ fn property(text: &str) -> String {
     data(text).replace(':', "%3A").replace(',', "%2C")
 }
 
-/// Escapes what would change how a terminal shows what follows: a path may hold anything.
-fn printable(text: &str) -> String {
+/// Escapes what would change how a terminal shows what follows: a path or a name may hold anything.
+pub fn printable(text: &str) -> String {
     text.chars()
         .map(|c| if is_unprintable(c) { c.escape_unicode().to_string() } else { c.to_string() })
         .collect()

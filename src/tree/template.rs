@@ -92,7 +92,13 @@ impl<'v> Cx<'v> {
                         pieces.push(Piece::Text(std::mem::take(&mut text).into()));
                     }
                     match self.piece(name) {
-                        Some(piece) => pieces.push(piece),
+                        Some(piece) => {
+                            if let Piece::RawSlot(_) = piece {
+                                let span = self.inside(value, place);
+                                self.raw_value(name, span);
+                            }
+                            pieces.push(piece);
+                        }
                         None => {
                             let span = self.inside(value, place);
                             self.unknown_name(name, span);
@@ -118,6 +124,16 @@ impl<'v> Cx<'v> {
             (None, Some(name)) => self.slots.get(name).copied().map(Piece::RawSlot),
             (None, None) => None,
         }
+    }
+
+    fn raw_value(&mut self, name: &str, span: Span) {
+        let message = format!("the value of {} leaves in clear", quote(name));
+        let plain = name.strip_suffix(RAW).unwrap_or(name);
+        let help = format!(
+            "without `{RAW}` it is written as its mask shows it, as in {}",
+            quote(&format!("{{{plain}}}"))
+        );
+        self.report.note(code::RAW_VALUE, span, message, help);
     }
 
     fn unknown_name(&mut self, name: &str, span: Span) {

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::engine::{Content, Digits, Ivr, Key, Mask, NodeId, Target, Timing};
 
-const SHIPPED: &str = include_str!("../../ivr.json");
+pub(super) const SHIPPED: &str = include_str!("../../ivr.json");
 
 /// Returns a tree with these nodes that begins at `a`, and more at its top level.
 pub(super) fn tree(nodes: &str, more: &str) -> String {
@@ -29,7 +29,7 @@ pub(super) fn loaded(text: &str) -> Arc<Ivr> {
 }
 
 /// The bad files: the code that gives each its name, and the line and column of the finding.
-const BAD: [(&str, usize, usize); 26] = [
+pub(super) const BAD: [(&str, usize, usize); 27] = [
     (code::NOT_JSON, 4, 33),
     (code::WRONG_TYPE, 5, 23),
     (code::WRONG_VALUE, 6, 29),
@@ -50,6 +50,7 @@ const BAD: [(&str, usize, usize); 26] = [
     (code::MASK_ZERO, 5, 15),
     (code::UNKNOWN_NAME, 4, 57),
     (code::BAD_TEMPLATE, 4, 56),
+    (code::FAILING_TEST, 5, 5),
     (code::AMBIGUOUS_PREFIX, 7, 9),
     (code::UNREACHABLE_NODE, 5, 5),
     (code::ONLY_WAITING, 4, 5),
@@ -58,7 +59,7 @@ const BAD: [(&str, usize, usize); 26] = [
     (code::ABCD_KEYS, 5, 20),
 ];
 
-fn bad_file(code: &str) -> Source {
+pub(super) fn bad_file(code: &str) -> Source {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/trees/bad").join(format!("{code}.json"));
     read(&path).unwrap()
 }
@@ -67,7 +68,7 @@ fn bad_file(code: &str) -> Source {
 fn finds_in_each_bad_file_what_it_is_named_for_and_nothing_else() {
     for (code, line, column) in BAD {
         let source = bad_file(code);
-        let loaded = source.load();
+        let loaded = proven(source.load());
         let lines = Lines::new(&source.text);
         let found: Vec<_> =
             loaded.findings.iter().map(|found| (found.code, lines.place(found.span.start))).collect();
@@ -127,16 +128,16 @@ fn refuses_too_much() {
 }
 
 #[test]
-fn loads_the_shipped_tree_without_a_finding() {
-    let loaded = load(SHIPPED);
+fn loads_the_shipped_tree_without_a_finding_and_its_tests_pass() {
+    let loaded = proven(load(SHIPPED));
     assert_eq!(loaded.findings, []);
     let ivr = loaded.ivr.unwrap();
-    assert_eq!((6, 7), (ivr.nodes.len(), loaded.tests.len()));
+    assert_eq!((7, 10), (ivr.nodes.len(), loaded.tests.len()));
     let main = ivr.node(ivr.root);
     let Content::Menu(choices) = &main.content else { panic!("{main:?}") };
     let labels: Vec<&str> = choices.iter().map(|choice| &*choice.label).collect();
     assert_eq!(labels, ["Sales", "Billing", "Support", "Extension", "Operator", "Back"]);
-    assert_eq!(&Target::Node(NodeId(5)), &choices[4].target);
+    assert_eq!(&Target::Node(NodeId(6)), &choices[4].target);
     let account = ivr.nodes.iter().find(|node| &*node.name == "account").unwrap();
     assert_eq!((Mask::Last(2), Key::parse('#')), (account.mask, account.end_key));
 }
@@ -210,16 +211,18 @@ fn takes_time_in_proportion_to_the_file() {
 
 /// Whatever a load gives keeps its promises.
 fn check(text: &str) -> Result<(), TestCaseError> {
-    let loaded = load(text);
+    let loaded = proven(load(text));
     prop_assert_eq!(
         loaded.ivr.is_none(),
         loaded.findings.iter().any(|finding| finding.severity == Severity::Error),
         "{:?}",
         loaded.findings
     );
-    for finding in &loaded.findings {
+    for finding in loaded.findings.iter().chain(&loaded.notes) {
         prop_assert!(text.get(finding.span.clone()).is_some(), "{:?}", finding);
-        let known = code::ERRORS.contains(&finding.code) || code::WARNINGS.contains(&finding.code);
+        let known = code::ERRORS.contains(&finding.code)
+            || code::WARNINGS.contains(&finding.code)
+            || finding.code == code::RAW_VALUE;
         prop_assert!(known && !finding.message.contains(char::is_control), "{:?}", finding);
     }
     human(&loaded.findings, "x", text, true);
@@ -295,7 +298,7 @@ proptest! {
 }
 
 /// IVR.md's example, with the rest of the language added.
-const EVERYTHING: &str = r##"{
+pub(super) const EVERYTHING: &str = r##"{
   "rootNode": "main",
   "$schema": "x",
   "entries": { "+49891234": "confirm" },
@@ -342,4 +345,7 @@ fn loads_the_whole_language_without_a_finding() {
     let loaded = load(EVERYTHING);
     assert_eq!(loaded.findings, []);
     assert_eq!(3, loaded.tests.len());
+    let [note] = &loaded.notes[..] else { panic!("{:?}", loaded.notes) };
+    assert_eq!((code::RAW_VALUE, Severity::Note), (note.code, note.severity));
+    assert_eq!("card!raw", &EVERYTHING[note.span.clone()]);
 }

@@ -3,6 +3,8 @@
 mod delivery;
 mod graph;
 mod process;
+mod program;
 mod script;
 mod tidy;
+mod tools;
 mod walks;

@@ -1,0 +1,133 @@
+//! The real binary, started and listened to.
+
+use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, unbounded};
+
+pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_dtmfd");
+/// Long enough for anything here on a busy machine.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+pub(crate) fn root(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+/// A program that is ended with the test, whose words can be waited for.
+pub(crate) struct Program {
+    child: Child,
+    lines: Receiver<String>,
+    heard: Vec<String>,
+    readers: Vec<JoinHandle<()>>,
+}
+
+impl Program {
+    pub(crate) fn start(mut command: Command) -> Program {
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("it starts");
+        let (sender, lines) = unbounded();
+        let stdout = child.stdout.take().expect("it is piped");
+        let stderr = child.stderr.take().expect("it is piped");
+        let other = sender.clone();
+        let readers = vec![
+            std::thread::spawn(move || {
+                BufReader::new(stdout).lines().map_while(Result::ok).for_each(|line| drop(sender.send(line)));
+            }),
+            std::thread::spawn(move || {
+                BufReader::new(stderr).lines().map_while(Result::ok).for_each(|line| drop(other.send(line)));
+            }),
+        ];
+        Program { child, lines, heard: Vec::new(), readers }
+    }
+
+    /// Returns the first line that holds `words`, from what was not waited for yet.
+    #[track_caller]
+    pub(crate) fn wait_for(&mut self, words: &str) -> String {
+        let deadline = Instant::now() + PATIENCE;
+        while let Ok(line) = self.lines.recv_deadline(deadline) {
+            self.heard.push(line);
+            let line = self.heard.last().expect("just pushed");
+            if line.contains(words) {
+                return line.clone();
+            }
+        }
+        panic!("never said {words:?}:\n{}", self.heard.join("\n"));
+    }
+
+    pub(crate) fn signal(&self, name: &str) {
+        let status = Command::new("kill").args([&format!("-{name}"), &self.child.id().to_string()]).status();
+        assert!(status.expect("kill runs").success());
+    }
+
+    /// Waits for the end, and returns everything that was said.
+    #[track_caller]
+    pub(crate) fn end(mut self, within: Duration) -> (ExitStatus, String) {
+        let deadline = Instant::now() + within;
+        loop {
+            // What it says must be read, or it might wait for us.
+            while let Ok(line) = self.lines.recv_timeout(Duration::from_millis(10)) {
+                self.heard.push(line);
+            }
+            if let Some(status) = self.child.try_wait().expect("it can be waited for") {
+                self.readers.drain(..).for_each(|reader| reader.join().expect("reading does not panic"));
+                self.heard.extend(self.lines.try_iter());
+                return (status, self.heard.join("\n"));
+            }
+            assert!(Instant::now() < deadline, "still running after {within:?}:\n{}", self.heard.join("\n"));
+        }
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+pub(crate) fn dtmfd(arguments: &[&str]) -> Command {
+    let mut command = Command::new(BINARY);
+    command.args(arguments).current_dir(root("tests"));
+    for (name, _) in
+        std::env::vars().filter(|(name, _)| name.starts_with("CXONE_") || name.starts_with("DTMFD_"))
+    {
+        command.env_remove(name);
+    }
+    command
+}
+
+pub(crate) fn output(mut command: Command) -> (Option<i32>, String) {
+    let Output { status, stdout, stderr } = command.output().expect("it runs");
+    (status.code(), format!("{}{}", String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr)))
+}
+
+/// A folder of its own, gone with the test.
+pub(crate) struct Scratch(PathBuf);
+
+impl Scratch {
+    pub(crate) fn new(name: &str) -> Scratch {
+        let path = std::env::temp_dir().join(format!("dtmfd-test-{}-{name}", std::process::id()));
+        fs::create_dir_all(&path).expect("a folder can be made");
+        Scratch(path)
+    }
+
+    pub(crate) fn write(&self, name: &str, text: &str) -> String {
+        let path = self.0.join(name);
+        fs::write(&path, text).expect("it can be written");
+        path.display().to_string()
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
