@@ -1,7 +1,10 @@
 //! What dtmfd promises, tested from outside: one binary, so that it links once.
 
 mod delivery;
+mod differential;
 mod process;
+mod random_tree;
+mod reference;
 mod script;
 mod tidy;
 mod walks;
