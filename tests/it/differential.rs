@@ -2,8 +2,9 @@
 //! random scripts, and everything that comes of them must be the same, to the millisecond.
 //!
 //! One seed decides everything. To replay a failure: `SEED=123 cargo test differential`. The long
-//! setting: `DTMFD_LONG=1 cargo test --release differential`, with `CASES=20000000` or another number.
+//! setting: `DTMFD_LONG=1 cargo test differential`; `CASES=…` sets another number.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -32,24 +33,72 @@ fn the_engine_and_a_second_implementation_agree_on_random_trees_and_scripts() {
     let trees = number("CASES").unwrap_or(usual).div_ceil(SCRIPTS);
     let first = number("SEED").unwrap_or(1);
     let threads = std::thread::available_parallelism().map_or(1, |threads| threads.get() as u64);
+    let mut met = Met::new();
     std::thread::scope(|scope| {
-        let check =
-            |thread| move || (first + thread..first + trees).step_by(threads as usize).for_each(check_tree);
+        let check = |thread| {
+            move || {
+                let mut met = Met::new();
+                (first + thread..first + trees)
+                    .step_by(threads as usize)
+                    .for_each(|seed| check_tree(seed, &mut met));
+                met
+            }
+        };
         let threads: Vec<_> = (0..threads).map(|thread| scope.spawn(check(thread))).collect();
         for thread in threads {
-            if let Err(panic) = thread.join() {
-                std::panic::resume_unwind(panic);
+            for (what, times) in thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)) {
+                *met.entry(what).or_default() += times;
             }
         }
     });
+    if trees >= CASES / SCRIPTS {
+        for what in WHATS {
+            let times = met.get(what).copied().unwrap_or_default();
+            assert!(times > trees / 50, "{what:?} was met {times} times only: {met:?}");
+        }
+    }
 }
 
-fn check_tree(seed: u64) {
+/// How often a verdict or the reason of an entry or an end was met.
+type Met = BTreeMap<&'static str, u64>;
+
+/// What must be met: scripts that end too soon would prove nothing.
+const WHATS: [&str; 13] = [
+    "accepted",
+    "invalid",
+    "incomplete",
+    "check",
+    "duplicate",
+    "late",
+    "trailing_end_key",
+    "guarded",
+    "by ",
+    "by noinput",
+    "by invalid",
+    "by limit",
+    "by hangup",
+];
+
+fn meet(met: &mut Met, transcript: &Transcript) {
+    for (_, _, verdict) in &transcript.verdicts {
+        *met.entry(verdict).or_default() += 1;
+    }
+    for seen in &transcript.seen {
+        let reason = match seen {
+            Seen::Ended { reason, .. } => WHATS.iter().find(|what| what.strip_prefix("by ") == Some(reason)),
+            Seen::Entered { .. } | Seen::Wrote { .. } => None,
+        };
+        *met.entry(reason.unwrap_or(&"by another")).or_default() += 1;
+    }
+}
+
+fn check_tree(seed: u64, met: &mut Met) {
     let mut random = Random(seed);
     let (json, ivr) = random_tree(&mut random);
     let tree = Tree::new(&ivr);
     for _ in 0..SCRIPTS {
         let script = random_script(&mut random, &tree);
+        meet(met, &Reference::play(&tree, &script));
         if let Some(mut why) = disagreement(&ivr, &tree, &script) {
             let script = shrunk(script, |script| match disagreement(&ivr, &tree, script) {
                 Some(reason) => {
