@@ -160,7 +160,7 @@ fn shown(text: &str, mask: Mask) -> String {
 /// What the call is at the moment.
 enum State {
     Unknown,
-    Walking(Walk),
+    Walking(Box<Walk>),
     Ended { until: u64, hung_up: bool },
 }
 
@@ -236,12 +236,12 @@ impl<'t> Reference<'t> {
             What::Start { interaction, from, to } => {
                 if !matches!(self.state, State::Walking(_)) {
                     let facts = [interaction, from, to].map(Clone::clone);
-                    self.state = State::Walking(Walk::begin(self.tree, at, facts));
+                    self.state = State::Walking(Box::new(Walk::begin(self.tree, at, facts)));
                 }
             }
             What::Key { key, stamp } => {
                 if matches!(self.state, State::Unknown) {
-                    self.state = State::Walking(Walk::begin(self.tree, at, [None, None, None]));
+                    self.state = State::Walking(Box::new(Walk::begin(self.tree, at, [None, None, None])));
                 }
                 let verdict = match &mut self.state {
                     State::Walking(walk) => walk.key(self.tree, at, *key, *stamp),
