@@ -1,5 +1,6 @@
 //! What dtmfd promises, tested from outside: one binary, so that it links once.
 
+mod canary;
 mod delivery;
 mod differential;
 mod process;
