@@ -106,12 +106,13 @@ struct Player {
     late: bool,
     transcript: String,
     now: Tick,
+    deadlines: usize,
 }
 
 impl Player {
     fn new(ivr: &Arc<Ivr>, late: bool) -> Player {
         let calls = Calls::new(Arc::clone(ivr), BOUNDS, 1, Tick(0));
-        Player { calls, late, transcript: String::new(), now: Tick(0) }
+        Player { calls, late, transcript: String::new(), now: Tick(0), deadlines: 0 }
     }
 
     fn play(mut self, lines: &[&str]) -> String {
@@ -135,6 +136,8 @@ impl Player {
             self.now = if self.late { Tick(until.0.saturating_sub(1)).min(due.after(700)) } else { due };
             self.calls.handle_timeout(self.now);
             self.drain();
+            self.deadlines += 1;
+            assert!(self.deadlines < 100_000, "this goes on for ever:\n{}", self.transcript);
         }
     }
 

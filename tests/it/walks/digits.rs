@@ -184,6 +184,8 @@ fn otherwise_it_is_no_match() {
                 "0:1 1:1 2:2 3:3",
                 r#"0 m, c; 3 ends good at c, writes ivr_selection=["1","123"] ivr_status=good"#,
             ),
+            // … nor does its deadline.
+            ("0:1 1:1 2:2 3003:!", "0 m, c; 3002 c 2 incomplete; 3003 ends hangup at c by hangup"),
             // The set is digits, lengths and pattern together: X is 1 to 3 here.
             ("0:1 1:2 2:4 3:!", "0 m, c; 2 4: invalid, c 2 invalid; 3 ends hangup at c by hangup"),
             (
