@@ -8,8 +8,8 @@ use crossbeam_channel::{RecvTimeoutError, Sender};
 use log::{debug, error, info, warn};
 
 use crate::engine::{
-    Answer, AskId, Attempt, CallId, Calls, Endpoint, Event, Key, Mask, NodeId, Output, Reason, Source,
-    Summary, Tick, Verdict,
+    Answer, AskId, Attempt, CallId, Calls, Endpoint, Event, NodeId, Output, Reason, Source, Summary, Tick,
+    Verdict,
 };
 use crate::inbox::{Batch, Incoming, Outlet};
 use crate::observe::latency::{self, Latency};
@@ -217,9 +217,10 @@ impl Driver {
                     .try_send(attempt)
                     .expect("`jobs` has room for every attempt in flight, and its workers outlive us"),
                 Output::Began { call } => self.begin(call),
-                Output::Pressed { call, key, verdict, from, to } => {
+                Output::Pressed { call, key, verdict, from, to, masked } => {
                     self.judged(verdict);
-                    self.tell_press(call, key, verdict, (from, to));
+                    let shown = if masked || !self.log_digits { '•' } else { key.symbol() };
+                    self.tell_press(call, shown, verdict, (from, to));
                 }
                 Output::Dropped { verdict } => self.judged(verdict),
                 Output::Entered { call, node, attempt, reason } => {
@@ -280,7 +281,7 @@ impl Driver {
         self.verdicts[place.expect("`ALL` holds every verdict")] += 1;
     }
 
-    fn tell_press(&mut self, id: CallId, key: Key, verdict: Verdict, (from, to): (NodeId, NodeId)) {
+    fn tell_press(&mut self, id: CallId, shown: char, verdict: Verdict, (from, to): (NodeId, NodeId)) {
         let took = self.read_at.map(|read_at| read_at.elapsed()).unwrap_or_default();
         self.decided.record(took);
         let took_us = took.as_micros() as u32;
@@ -292,10 +293,6 @@ impl Driver {
         }
         let Some(call) = self.calls.call(id) else { return };
         let (from, to) = (call.ivr().node(from), call.ivr().node(to));
-        let shown = match from.mask {
-            Mask::Off if self.log_digits => key.symbol(),
-            Mask::Off | Mask::All | Mask::Last(_) => '•',
-        };
         let (from, verdict) = (&*from.name, verdict.name());
         let (arrow, to) = match call.end() {
             Some(end) => ("→ end:", &*end.outcome),

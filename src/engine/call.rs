@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::calls::CallId;
 use super::event::{Facts, NoMatch, Output, Reason, Source, Stamp, Tick, Verdict};
-use super::ivr::{Assignment, Content, Handler, Ivr, Node, NodeId, Target};
+use super::ivr::{Assignment, Content, Handler, Ivr, Mask, Node, NodeId, Target};
 use super::key::{Digits, Key};
 use super::variables::{Record, Scene};
 
@@ -42,6 +42,8 @@ pub struct Call {
     end: Option<End>,
     /// Failed attempts and node entries so far: what an observer can wait on.
     progress: u32,
+    /// Whether the last key that was pressed met a node that masks its entries.
+    met_mask: bool,
 }
 
 #[derive(Debug)]
@@ -129,6 +131,7 @@ impl Call {
             back: Vec::new(),
             end: None,
             progress: 0,
+            met_mask: false,
         };
         call.learn(facts);
         around.outputs.push_back(Output::Began { call: around.call });
@@ -218,7 +221,8 @@ impl Call {
         // It comes before what it causes, and is completed once that is known.
         let told = around.outputs.len();
         let (call, mut verdict) = (around.call, Verdict::Accepted);
-        around.outputs.push_back(Output::Pressed { call, key, verdict, from, to: from });
+        around.outputs.push_back(Output::Pressed { call, key, verdict, from, to: from, masked: true });
+        self.met_mask = self.node().mask != Mask::Off;
         verdict = match self.filter(key, stamp, reordered, around.now) {
             Some(dropped) => dropped,
             None => {
@@ -226,8 +230,18 @@ impl Call {
                 self.feed(false, around)
             }
         };
-        around.outputs[told] = Output::Pressed { call, key, verdict, from, to: self.node };
+        // What came before may have met another node than the one that its replay finds.
+        let masked = self.met_mask || verdict == Verdict::Duplicate || self.may_reach_mask();
+        around.outputs[told] = Output::Pressed { call, key, verdict, from, to: self.node, masked };
         verdict
+    }
+
+    /// Returns whether the last key of the entry may yet be handed on to a node that masks its entries.
+    fn may_reach_mask(&self) -> bool {
+        let node = self.node();
+        node.is_menu()
+            && node.longest_complete(self.entry).is_some_and(|len| len < self.entry.len())
+            && self.ivr.nodes.iter().any(|node| node.mask != Mask::Off)
     }
 
     /// Returns why the key is dropped before it meets the node, if it is.
@@ -279,6 +293,7 @@ impl Call {
         let mut left_over = all_left_over;
         // Each commit takes at least one digit out for good, so this ends.
         while let Some(key) = around.feed.pop_front() {
+            self.met_mask |= self.end.is_none() && self.node().mask != Mask::Off;
             verdict = if self.end.is_some() {
                 Verdict::Late
             } else if left_over && around.now < self.attempt.guarded_until {

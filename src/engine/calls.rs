@@ -261,6 +261,7 @@ impl Calls {
         {
             self.wheel.cancel(timer);
             self.pass_deadline(slot);
+            self.settle();
         }
     }
 
@@ -291,8 +292,12 @@ impl Calls {
                 }
             }
         };
-        self.walk(slot, |call, reordered, around| call.press(key, stamp, reordered, around))
-            .unwrap_or(Verdict::Late)
+        let pressed = self.walk(slot, |call, reordered, around| call.press(key, stamp, reordered, around));
+        pressed.unwrap_or_else(|| {
+            // Its first node was an end: the walk was over before the key that began it.
+            self.outputs.push_back(Output::Dropped { verdict: Verdict::Late });
+            Verdict::Late
+        })
     }
 
     fn end_call(&mut self, source: Source, id: &str) {

@@ -317,6 +317,9 @@ pub enum Output {
         from: NodeId,
         /// The node the call stands in afterwards; the same where it didn't move.
         to: NodeId,
+        /// Whether the key is, or may become, part of an entry that is not to be shown: one node may
+        /// hand it on to another.
+        masked: bool,
     },
     /// A key found no call that would take it.
     Dropped {

@@ -42,6 +42,60 @@ pub(crate) fn check(json: &str, script: &str) {
     assert_eq!(without_times(&punctual), without_times(&late), "a late thread changed what came out");
 }
 
+/// Plays one walk a row, and compares all that comes of it, in short.
+///
+/// A row's events are `AT:WHAT`, where `WHAT` is a key, a key with the event's own time in ms (`1@1700`),
+/// `start` with facts (`start,to=+49`), or `!` for a hang-up. What comes of them is told by instants,
+/// as `0 main, two; 600 9: invalid, two 2 invalid; 1200 ends done at two, writes a=b`: a node that is
+/// heard, or heard again as attempt 2 after `invalid`; a key that was not accepted; the end; the update.
+#[track_caller]
+pub(crate) fn rows(json: &str, rows: &[(&str, &str)]) {
+    let ivr = tree(json);
+    for (events, expected) in rows {
+        let lines: Vec<String> = events.split_whitespace().map(line).collect();
+        let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+        let expected = expected.split_whitespace().collect::<Vec<_>>().join(" ");
+        let punctual = Player::new(&ivr, false).play(&lines);
+        assert_eq!(expected, in_short(&punctual), "{events}\n{punctual}");
+        let late = Player::new(&ivr, true).play(&lines);
+        assert_eq!(without_times(&punctual), without_times(&late), "{events}: a late thread changed it");
+    }
+}
+
+/// Writes an event of a row as the line of a script.
+fn line(event: &str) -> String {
+    let (at, what) = event.split_once(':').expect("an instant and what happens");
+    match what {
+        "!" => format!("{at} end A"),
+        _ if what.starts_with("start") => {
+            let facts = what.trim_start_matches("start").replace(',', " ");
+            format!("{at} start A{facts}")
+        }
+        _ => format!("{at} key A {}", what.replace('@', " @")),
+    }
+}
+
+/// Tells what came out by instants.
+fn in_short(transcript: &str) -> String {
+    let mut told = String::new();
+    let mut last = "";
+    for (at, output) in transcript.lines().filter_map(|line| line.split_once(" -> ")) {
+        let output = output.strip_prefix("A ").unwrap_or(output);
+        let output = match output.strip_prefix("hears ") {
+            Some(heard) => heard.replace(", attempt", "").replace(" after ", " "),
+            None => output.replace("ends: ", "ends "),
+        };
+        match told.is_empty() {
+            true => write!(told, "{at} {output}"),
+            false if at == last => write!(told, ", {output}"),
+            false => write!(told, "; {at} {output}"),
+        }
+        .expect("a string takes everything");
+        last = at;
+    }
+    told
+}
+
 /// Leaves only what came out, without when: a late thread says the same, later.
 fn without_times(transcript: &str) -> Vec<&str> {
     transcript.lines().filter_map(|line| line.split_once(" -> ").map(|(_, output)| output)).collect()
@@ -52,12 +106,13 @@ struct Player {
     late: bool,
     transcript: String,
     now: Tick,
+    deadlines: usize,
 }
 
 impl Player {
     fn new(ivr: &Arc<Ivr>, late: bool) -> Player {
         let calls = Calls::new(Arc::clone(ivr), BOUNDS, 1, Tick(0));
-        Player { calls, late, transcript: String::new(), now: Tick(0) }
+        Player { calls, late, transcript: String::new(), now: Tick(0), deadlines: 0 }
     }
 
     fn play(mut self, lines: &[&str]) -> String {
@@ -81,6 +136,8 @@ impl Player {
             self.now = if self.late { Tick(until.0.saturating_sub(1)).min(due.after(700)) } else { due };
             self.calls.handle_timeout(self.now);
             self.drain();
+            self.deadlines += 1;
+            assert!(self.deadlines < 100_000, "this goes on for ever:\n{}", self.transcript);
         }
     }
 
@@ -101,7 +158,7 @@ impl Player {
         let line = match output {
             Output::Entered { call, node, attempt, reason } => {
                 let mut line = format!("{} hears {}", self.id(*call), self.name(*call, *node));
-                if *reason != Reason::Commit {
+                if *attempt > 1 || *reason != Reason::Commit {
                     write!(line, ", attempt {attempt} after {}", reason.name()).expect("a string");
                 }
                 line
