@@ -1,5 +1,6 @@
 //! Settings: flags over the environment over defaults (SPEC.md section 3). All problems are told at once.
 
+use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -131,14 +132,24 @@ pub struct LogSettings {
 /// Where settings come from.
 pub struct Settings<'a> {
     /// Looks a variable of the environment up.
-    env: &'a dyn Fn(&str) -> Option<String>,
+    env: &'a dyn Fn(&str) -> Option<OsString>,
     problems: Vec<String>,
 }
 
 impl<'a> Settings<'a> {
     /// Returns settings that fall back on `env`. An empty variable counts as not set.
-    pub fn new(env: &'a dyn Fn(&str) -> Option<String>) -> Settings<'a> {
+    pub fn new(env: &'a dyn Fn(&str) -> Option<OsString>) -> Settings<'a> {
         Settings { env, problems: Vec::new() }
+    }
+
+    /// Adds a problem that is no setting's own, to be told with the others.
+    pub fn add_problem(&mut self, problem: String) {
+        self.problems.push(problem);
+    }
+
+    /// Returns whether there were problems.
+    pub fn has_problems(&self) -> bool {
+        !self.problems.is_empty()
     }
 
     /// Returns `value`, unless there were problems.
@@ -174,7 +185,9 @@ impl<'a> Settings<'a> {
             text.parse::<Listen>().map_err(|error| error.to_string())
         });
         let token_file =
-            self.read(flags.api_token_file.as_deref(), "DTMFD_API_TOKEN_FILE", "--api-token-file", secret_of);
+            self.read(flags.api_token_file.as_deref(), "DTMFD_API_TOKEN_FILE", "--api-token-file", |path| {
+                secret_of(path)
+            });
         let api_token = match token_file {
             Some(None) => self.credential("api_token"),
             given => given,
@@ -222,23 +235,34 @@ impl<'a> Settings<'a> {
 
     /// Returns the tree's file if one was named.
     pub fn given_ivr(&self, flags: &Flags) -> Option<PathBuf> {
-        flags.ivr.clone().or_else(|| self.env("DTMFD_IVR")).map(PathBuf::from)
+        // A path need not be UTF-8.
+        flags.ivr.as_ref().map(PathBuf::from).or_else(|| self.variable("DTMFD_IVR").map(PathBuf::from))
     }
 
     /// Returns whether the local API's address was named.
     pub fn has_listen(&self, flags: &Flags) -> bool {
-        flags.listen.is_some() || self.env("DTMFD_LISTEN").is_some()
+        flags.listen.is_some() || self.variable("DTMFD_LISTEN").is_some()
     }
 
     /// Reads whose service it is.
     pub fn tenant(&mut self, flags: &TenantFlags) -> Option<Tenant> {
         let tenant = self.read(flags.tenant.as_deref(), "CXONE_TENANT", "--tenant", |text| {
+            // It becomes a label of a host name: RFC 1035 section 2.3.1.
             let good = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
-            if good { Ok(text.to_owned()) } else { Err("it holds letters, digits and `-` only".to_owned()) }
+            let fits = (1..=63).contains(&text.len()) && !text.starts_with('-') && !text.ends_with('-');
+            if good && fits {
+                Ok(text.to_owned())
+            } else {
+                Err("it is 1 to 63 letters, digits and `-`, which it neither begins nor ends with".to_owned())
+            }
         });
         let tenant = self.required(tenant, "CXONE_TENANT", "--tenant", "the NAME in https://NAME.cxone.com");
-        let client_id = self
-            .read(flags.client_id.as_deref(), "CXONE_CLIENT_ID", "--client-id", |text| Ok(text.to_owned()));
+        let client_id = self.read(flags.client_id.as_deref(), "CXONE_CLIENT_ID", "--client-id", |text| {
+            match text.trim() {
+                "" => Err("it is blank".to_owned()),
+                _ => Ok(text.to_owned()),
+            }
+        });
         let client_id = self.required(
             client_id,
             "CXONE_CLIENT_ID",
@@ -259,7 +283,7 @@ impl<'a> Settings<'a> {
         let api_url = match api_url? {
             Some(url) => url,
             None => Url::parse(&format!("https://{}.cxone.com", tenant.as_ref()?), Kind::Http)
-                .expect("the tenant's name holds letters, digits and `-` only"),
+                .expect("the tenant's name is a label of a host name"),
         };
         tenant?;
         Some(Tenant {
@@ -276,14 +300,22 @@ impl<'a> Settings<'a> {
         if let Some(secret) = self.credential("client_secret")? {
             return Some(secret);
         }
-        let what = "the OAuth client's secret, or its file in CXONE_CLIENT_SECRET_FILE";
-        let problem = match (self.env("CXONE_CLIENT_SECRET_FILE"), self.env("CXONE_CLIENT_SECRET")) {
+        let path = self.env("CXONE_CLIENT_SECRET_FILE", "never a flag")?;
+        let secret = self.env("CXONE_CLIENT_SECRET", "never a flag")?;
+        let problem = match (path, secret) {
             (Some(path), _) => match secret_of(&path) {
                 Ok(secret) => return Some(secret),
                 Err(error) => format!("CXONE_CLIENT_SECRET_FILE (never a flag) is `{path}`: {error}"),
             },
-            (None, Some(secret)) => return Some(Secret::new(secret)),
-            (None, None) => format!("CXONE_CLIENT_SECRET (never a flag) is missing: {what}"),
+            (None, Some(secret)) => match secret_in(&secret) {
+                Ok(secret) => return Some(secret),
+                Err(error) => format!("CXONE_CLIENT_SECRET (never a flag): {error}"),
+            },
+            (None, None) => {
+                "CXONE_CLIENT_SECRET (never a flag) is missing: the OAuth client's secret, or its \
+                             file in CXONE_CLIENT_SECRET_FILE"
+                    .to_owned()
+            }
         };
         self.problems.push(problem);
         None
@@ -291,12 +323,12 @@ impl<'a> Settings<'a> {
 
     /// Reads a credential that systemd handed over, if it did.
     fn credential(&mut self, name: &str) -> Option<Option<Secret>> {
-        let Some(directory) = self.env("CREDENTIALS_DIRECTORY") else { return Some(None) };
+        let Some(directory) = self.variable("CREDENTIALS_DIRECTORY") else { return Some(None) };
         let path = Path::new(&directory).join(name);
         if !path.exists() {
             return Some(None);
         }
-        match secret_of(&path.to_string_lossy()) {
+        match secret_of(&path) {
             Ok(secret) => Some(Some(secret)),
             Err(error) => {
                 self.problems.push(format!("the credential `{name}` (CREDENTIALS_DIRECTORY): {error}"));
@@ -313,13 +345,18 @@ impl<'a> Settings<'a> {
         flag: &str,
         parse: impl FnOnce(&str) -> Result<T, String>,
     ) -> Option<Option<T>> {
-        let Some(text) = flag_value.map(str::to_owned).or_else(|| self.env(variable)) else {
-            return Some(None);
+        let text = match flag_value {
+            Some(text) => text.to_owned(),
+            None => match self.env(variable, flag)? {
+                Some(text) => text,
+                None => return Some(None),
+            },
         };
         match parse(&text) {
             Ok(value) => Some(Some(value)),
             Err(error) => {
-                self.problems.push(format!("{variable} ({flag}) is `{}`: {error}", text.escape_debug()));
+                let shown = without_password(&text).escape_debug().to_string();
+                self.problems.push(format!("{variable} ({flag}) is `{shown}`: {error}"));
                 None
             }
         }
@@ -333,8 +370,31 @@ impl<'a> Settings<'a> {
         value
     }
 
-    fn env(&self, variable: &str) -> Option<String> {
+    /// Returns a variable's text: `None` if it is none, `Some(None)` if the variable is not set.
+    fn env(&mut self, variable: &str, flag: &str) -> Option<Option<String>> {
+        let Some(value) = self.variable(variable) else { return Some(None) };
+        match value.into_string() {
+            Ok(text) => Some(Some(text)),
+            Err(_) => {
+                self.problems.push(format!("{variable} ({flag}) holds bytes that are no UTF-8"));
+                None
+            }
+        }
+    }
+
+    fn variable(&self, variable: &str) -> Option<OsString> {
         (self.env)(variable).filter(|value| !value.is_empty())
+    }
+}
+
+/// Returns a text without what might be a password in it: what stands before the `@` of an address.
+fn without_password(text: &str) -> String {
+    match text.split_once("://") {
+        Some((scheme, rest)) if rest.contains('@') => {
+            let (_, after) = rest.rsplit_once('@').unwrap_or(("", rest));
+            format!("{scheme}://…@{after}")
+        }
+        Some(_) | None => text.to_owned(),
     }
 }
 
@@ -345,11 +405,15 @@ fn number(text: &str, least: usize, greatest: usize) -> Result<usize, String> {
         .ok_or_else(|| format!("it must be a whole number from {least} to {greatest}"))
 }
 
-fn secret_of(path: &str) -> Result<Secret, String> {
-    let bytes = read_bounded(Path::new(path)).map_err(|error| format!("it can't be read: {error}"))?;
+fn secret_of(path: impl AsRef<Path>) -> Result<Secret, String> {
+    let bytes = read_bounded(path.as_ref()).map_err(|error| format!("it can't be read: {error}"))?;
     let text = String::from_utf8(bytes).map_err(|_| "it holds bytes that are no UTF-8".to_owned())?;
+    secret_in(&text)
+}
+
+fn secret_in(text: &str) -> Result<Secret, String> {
     let secret = text.trim_end_matches(['\r', '\n']);
-    if secret.is_empty() { Err("it is empty".to_owned()) } else { Ok(Secret::new(secret.to_owned())) }
+    if secret.trim().is_empty() { Err("it is blank".to_owned()) } else { Ok(Secret::new(secret.to_owned())) }
 }
 
 fn read_bounded(path: &Path) -> std::io::Result<Vec<u8>> {
@@ -367,9 +431,8 @@ mod tests {
     use super::*;
 
     fn problems(env: &[(&str, &str)], tenant: &TenantFlags, flags: &Flags) -> Vec<String> {
-        let look_up = |name: &str| {
-            env.iter().find(|(variable, _)| *variable == name).map(|(_, value)| (*value).to_owned())
-        };
+        let look_up =
+            |name: &str| env.iter().find(|(variable, _)| *variable == name).map(|(_, value)| (*value).into());
         let mut settings = Settings::new(&look_up);
         let tenant = settings.tenant(tenant);
         let config = settings.service(flags, tenant);
@@ -422,10 +485,30 @@ mod tests {
 
     #[test]
     fn a_tenant_is_a_name_and_nothing_that_changes_the_host() {
-        for name in ["acme.evil.example/", "a b", "ä", "acme#"] {
+        for name in ["acme.evil.example/", "a b", "ä", "acme#", "", "-", "a-", &"a".repeat(64)] {
             let flags = TenantFlags { tenant: Some(name.to_owned()), ..TenantFlags::default() };
             let told = problems(&GOOD, &flags, &Flags::default());
             assert!(told.len() == 1 && told[0].starts_with("CXONE_TENANT (--tenant)"), "{name}: {told:#?}");
         }
+    }
+
+    #[test]
+    fn what_is_no_utf_8_is_a_problem_and_not_a_default() {
+        use std::os::unix::ffi::OsStringExt as _;
+        let look_up = |name: &str| match name {
+            "CXONE_API_URL" => Some(OsString::from_vec(b"http://127.0.0.1:9/\xff".to_vec())),
+            _ => GOOD.iter().find(|(variable, _)| *variable == name).map(|(_, value)| (*value).into()),
+        };
+        let mut settings = Settings::new(&look_up);
+        let tenant = settings.tenant(&TenantFlags::default());
+        let Err(Error::Settings(told)) = settings.finish(tenant) else { panic!("it is a problem") };
+        assert_eq!(vec!["CXONE_API_URL (--api-url) holds bytes that are no UTF-8"], told);
+    }
+
+    #[test]
+    fn a_password_in_an_address_is_not_told() {
+        let env = [GOOD[0], GOOD[1], GOOD[2], ("CXONE_API_URL", "https://user:HUSH@example.com/")];
+        let told = problems(&env, &TenantFlags::default(), &Flags::default());
+        assert!(told.len() == 1 && !told[0].contains("HUSH") && told[0].contains("example.com"), "{told:#?}");
     }
 }

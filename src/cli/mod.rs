@@ -1,5 +1,6 @@
 //! The command line: one file a command.
 
+use std::ffi::OsString;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::path::Path;
 use std::process::ExitCode;
@@ -10,7 +11,7 @@ use clap::{Parser, Subcommand};
 use crate::config::TREE;
 use crate::engine::Ivr;
 use crate::error::Error;
-use crate::tree::{Loaded, Source};
+use crate::tree::{Loaded, ReadError, Source};
 
 mod check;
 mod graph;
@@ -72,6 +73,11 @@ impl Cli {
 
 /// Reads a tree that calls can walk.
 fn read_tree(path: &Path) -> Result<Arc<Ivr>, Error> {
+    // A pipe would keep the service waiting for a writer, at a reload too.
+    if path.metadata().is_ok_and(|metadata| !metadata.is_file()) {
+        let source = io::Error::other("it is no regular file");
+        return Err(Error::ReadTree(ReadError { path: path.to_owned(), source }));
+    }
     let source = crate::tree::read(path).map_err(Error::ReadTree)?;
     walkable(source.load(), &path.display().to_string(), &source.text)
 }
@@ -85,9 +91,9 @@ fn walkable(loaded: Loaded, name: &str, text: &str) -> Result<Arc<Ivr>, Error> {
     })
 }
 
-/// Looks a variable of the environment up; what is no UTF-8 counts as not set.
-fn environment(name: &str) -> Option<String> {
-    std::env::var(name).ok()
+/// Looks a variable of the environment up.
+fn environment(name: &str) -> Option<OsString> {
+    std::env::var_os(name)
 }
 
 /// Reads the file of a tree that is to be looked at: the one that was named, else `ivr.json`.

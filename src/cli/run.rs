@@ -8,7 +8,7 @@ use log::{error, info, warn};
 use super::{environment, read_tree};
 use crate::config::{Flags, Settings, TenantFlags};
 use crate::engine::Reach;
-use crate::error::Error;
+use crate::error::{Chain, Error};
 use crate::observe::log::{Out, init};
 use crate::serve::{Cause, Service, watch_signals};
 
@@ -27,11 +27,17 @@ impl Run {
         let log = settings.log(&self.service);
         let tenant = settings.tenant(&self.tenant);
         let config = settings.service(&self.service, tenant);
+        let path = settings.ivr(&self.service);
+        let ivr = read_tree(&path);
+        if let Err(error) = &ivr
+            && settings.has_problems()
+        {
+            settings.add_problem(Chain(error).to_string());
+        }
         let (config, log) = settings.finish(config.zip(log))?;
+        let ivr = ivr?;
         init(log.level, log.format, Out::Stderr);
 
-        let path = config.ivr.clone();
-        let ivr = read_tree(&path)?;
         let (tenant, simulator) = (&config.tenant, config.simulator);
         info!(
             api:% = tenant.api_url, oauth:% = tenant.oauth_url, websocket:% = tenant.ws_url;
@@ -60,7 +66,7 @@ impl Run {
                         service.load_tree(ivr);
                         info!(tree:% = path.display(); "new calls walk the tree that was just read");
                     }
-                    Err(error) => error!("the tree stays as it is: {error}"),
+                    Err(error) => error!("the tree stays as it is: {}", Chain(&error)),
                 },
             }
         };

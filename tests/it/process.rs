@@ -128,6 +128,9 @@ fn a_tree_that_is_wrong_is_told_with_its_place_and_what_would_be_right() {
     assert_eq!(Some(78), code, "{text}");
     assert!(text.contains("wrong.json:4:30"), "{text}");
     assert!(text.contains("= help:"), "{text}");
+    let (code, text) = output(dtmfd(&["run", "--ivr", "no-such-file.json"]));
+    assert_eq!(Some(78), code, "{text}");
+    assert!(text.contains("no-such-file.json") && text.contains("CXONE_TENANT"), "all at once: {text}");
     let mut command = dtmfd(&["run", "--tenant", "t", "--client-id", "c", "--ivr", "no-such-file.json"]);
     command.env("CXONE_CLIENT_SECRET", "s");
     let (code, text) = output(command);
