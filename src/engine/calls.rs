@@ -251,6 +251,8 @@ impl Calls {
                 self.wheel.cancel(timer);
             }
         }
+        let (delivery, mut around) = self.delivery();
+        delivery.hurry(&mut around);
     }
 
     /// Handles the deadlines that a call has passed by now.

@@ -312,6 +312,17 @@ impl Delivery {
         around.outputs.push_back(Output::Parked { update, attempts, why });
     }
 
+    /// Makes every update ready that waits for its next attempt: the last chance before we leave.
+    pub(super) fn hurry(&mut self, around: &mut Surroundings<'_>) {
+        for (index, slot) in self.slots.iter_mut().enumerate() {
+            let Slot { turn, pending: Some(pending) } = slot else { continue };
+            let State::Waiting(timer) = pending.state else { continue };
+            around.wheel.reschedule(timer, pending.update.ended.after(KEPT_MS));
+            pending.state = State::Ready(timer);
+            self.fresh.push_back(UpdateId { slot: index as u32, turn: *turn });
+        }
+    }
+
     /// Returns whether nothing of the endpoint or its attempts can happen before `until`. Updates that
     /// wait on a timer are not looked at: the wheel tells when the next of them is due.
     pub(super) fn rests_until(&self, until: Tick) -> bool {

@@ -322,6 +322,19 @@ fn a_drain_delivers_what_it_can_and_says_what_is_left() {
 }
 
 #[test]
+fn a_drain_tries_everything_once_more_however_long_it_would_have_waited() {
+    let mut world = World::new(4);
+    let mut tenant = |now: u64, _: &str, _: u32| (10, if now < 300_000 { BROKEN } else { DONE });
+    world.end_call("a", 0, &mut tenant);
+    world.run_until(300_000, &mut tenant);
+    assert_eq!(0, world.delivered.len(), "it waits up to a minute");
+    world.calls.handle(Event::Drain { until: Tick(308_001) }, Tick(300_001));
+    world.drain(300_001, &mut tenant);
+    world.run_until(DAY, &mut tenant);
+    assert_eq!(Some((300_011, Summary::default())), world.drained);
+}
+
+#[test]
 fn calls_stand_still_while_the_engine_drains() {
     let mut world = World::new(4);
     let mut tenant = |_: u64, _: &str, _: u32| (100, DONE);
