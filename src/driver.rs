@@ -241,12 +241,17 @@ impl Driver {
                 Output::Delivered { id, update, attempts } => {
                     let took = self.selected[id.slot()].elapsed();
                     self.acknowledged.record(took);
-                    let ms = took.as_secs_f64() * 1e3;
-                    info!(call = &*update.call, attempts, acknowledged_ms:% = format_args!("{ms:.3}"); "variables written");
+                    let acknowledged_us = took.as_micros() as u64;
+                    info!(call = &*update.call, attempts, acknowledged_us; "variables written");
                 }
                 Output::Retrying { update, attempts, outcome, wait_ms } => {
                     let detail = self.last_detail.as_deref().unwrap_or_default();
-                    debug!(call = &*update.call, attempts, outcome:%, wait_ms, detail; "the update will be tried again");
+                    // Once for each update: what follows is the endpoint's to tell, or the update's end.
+                    let level = if attempts <= 1 { log::Level::Info } else { log::Level::Debug };
+                    log::log!(
+                        level, call = &*update.call, attempts, outcome:%, wait_ms, detail;
+                        "the update will be tried again"
+                    );
                 }
                 Output::Parked { update, attempts, why } => {
                     let detail = self.last_detail.as_deref().unwrap_or_default();
