@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use dtmfd::engine::{Bounds, Calls, Event, Key, Output as Told, Source, Tick};
 
-/// Every command that reads a tree or walks it, as it is run on the canary tree; `{tree}` is its file.
+/// Every command that reads a tree or walks it; `--ivr` with the canary tree and `--log debug` are added.
 ///
 /// TO EXTEND with each command that is added: `check`, `test`, `graph`, `press`, in each of its formats.
 const COMMANDS: &[&[&str]] = &[
