@@ -61,6 +61,8 @@ pub struct CallEnd {
     pub call: String,
     /// What it came to.
     pub outcome: String,
+    /// Whether it leaves an update to be delivered.
+    pub writes: bool,
 }
 
 /// What the thread came to.
@@ -331,10 +333,9 @@ impl Driver {
             "call ended: {}", end.outcome
         );
         if let Some(ends) = &self.ends {
-            let (call, outcome) = (call.id().to_owned(), end.outcome.to_string());
-            let source = self.calls.call(id).map_or(Source::Voice, |call| call.source());
+            let (source, outcome, writes) = (call.source(), end.outcome.to_string(), end.writes);
             // Whoever listens keeps up or misses some: calls never wait for it.
-            let _ = ends.try_send(CallEnd { source, call, outcome });
+            let _ = ends.try_send(CallEnd { source, call: call.id().to_owned(), outcome, writes });
         }
     }
 

@@ -1,6 +1,7 @@
 //! `dtmfd sandbox`: the real service against a stand-in tenant in the same process.
 
-use std::io::{self, Write as _};
+use std::collections::HashSet;
+use std::io::{self, ErrorKind, Write as _};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -22,7 +23,7 @@ use crate::press::{self, Step};
 use crate::sandbox::{Callers, Fail, Faults, Post, PressSpec, Seen, StandIn, parse_duration};
 use crate::serve::{Cause, Service, watch_signals};
 use crate::tenant::{Kind, Secret, Url};
-use crate::tree::{SAMPLE, SAMPLE_NAME};
+use crate::tree::{RAW, SAMPLE, SAMPLE_NAME, raw_variables};
 
 /// How many ended calls may wait to be heard of: far more than a command line can press.
 const ENDS_MAX: usize = 16_384;
@@ -37,7 +38,8 @@ const LOOK: Duration = Duration::from_millis(20);
 /// The flags of `dtmfd sandbox`.
 #[derive(Args, Debug)]
 pub(super) struct Sandbox {
-    /// Press digits on a call, 200 ms apart: 0-9 * # A-D, w and W pause, ~ waits for the deadline, ! hangs up
+    /// Press digits on a call, 200 ms apart: 0-9 * # A-D, w and W pause, ~ waits for the deadline, ! hangs up;
+    /// quote them, as in 'demo=~', or the shell makes something else of them
     #[arg(long, value_name = "CALL=DIGITS[:OUTCOME]", num_args = 1.., value_parser = script)]
     press: Vec<(PressSpec, Vec<Step>)>,
     /// Leave once every pressed call has ended: 0 if all went as asked, else 1
@@ -73,18 +75,19 @@ impl Sandbox {
         let (mut config, log) = settings.finish(config.zip(log))?;
         let (name, ivr) = match given {
             Some(path) => (path.display().to_string(), read_tree(&path)?),
-            None if Path::new(TREE).exists() => (TREE.to_owned(), read_tree(Path::new(TREE))?),
+            None if has_tree() => (TREE.to_owned(), read_tree(Path::new(TREE))?),
             None => (SAMPLE_NAME.to_owned(), walkable(crate::tree::load(SAMPLE), SAMPLE_NAME, SAMPLE)?),
         };
         init(log.level, log.format, Out::Stdout);
 
         let (opened, open) = bounded(1);
         let faults = Faults { fail: self.fail, drop_every: self.drop, slow: self.slow };
+        let raw = raw_variables(&ivr);
         let tenant = StandIn::start(faults, move |seen| {
             if seen == Seen::WebSocketOpened {
                 let _ = opened.try_send(());
             }
-            tell(seen);
+            tell(seen, &raw);
         })
         .map_err(|source| Error::System { what: "cannot start the stand-in tenant", source })?;
         config.tenant = tenant_at(&tenant.url(), config.tenant);
@@ -106,8 +109,9 @@ impl Sandbox {
         } else if stopped.is_none() {
             stopped = Some(wait_for_stop(&service));
         }
-        let (pressed, complaints) = callers.verdict(&tenant);
+        // What is acknowledged while it stops has arrived as well.
         service.stop();
+        let (pressed, complaints) = callers.verdict(&tenant);
         tenant.stop();
         log::logger().flush();
         match stopped {
@@ -129,6 +133,11 @@ impl Sandbox {
         }
         Some(log)
     }
+}
+
+/// Returns whether there is an `ivr.json`; one that can't be read, or a link to nowhere, is one as well.
+fn has_tree() -> bool {
+    !matches!(Path::new(TREE).symlink_metadata(), Err(error) if error.kind() == ErrorKind::NotFound)
 }
 
 /// Opens the service. Where nobody named an address and the usual one is taken, any other will do.
@@ -192,15 +201,16 @@ fn wait_for_stop(service: &Service) -> Cause {
     }
 }
 
-/// Says what the stand-in saw.
-fn tell(seen: Seen) {
+/// Says what the stand-in saw, but for the values of the variables that are `raw`.
+fn tell(seen: Seen, raw: &HashSet<Arc<str>>) {
     match seen {
         Seen::TokenAsked { status } => info!(status; "tenant: asked for a token"),
         Seen::WebSocketOpened => info!("tenant: the voice WebSocket is open"),
         Seen::WebSocketCut => warn!("tenant: cuts the voice WebSocket"),
         Seen::VariablesPosted(Post { interaction, attempt, status, variables, .. }) => {
             let mut written = String::new();
-            for (name, value) in variables {
+            for (name, value) in &variables {
+                let value = if raw.contains(&**name) { RAW } else { value };
                 written.push_str(&format!(" {name}={value}"));
             }
             info!(interaction, attempt, status; "tenant: variables{written}");

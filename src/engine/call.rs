@@ -81,6 +81,8 @@ pub struct End {
     pub node: NodeId,
     /// When: as of the deadline, where one ended it.
     pub at: Tick,
+    /// Whether it leaves an update to be delivered.
+    pub writes: bool,
 }
 
 /// What a walk is told and where it says what happened.
@@ -197,10 +199,6 @@ impl Call {
     /// Returns how many node entries and failed attempts there have been.
     pub fn progress(&self) -> u32 {
         self.progress
-    }
-
-    pub(super) fn is_dry(&self) -> bool {
-        self.dry
     }
 
     /// Returns when [`Call::pass_deadline`] is due.
@@ -553,7 +551,8 @@ impl Call {
             }
         }
         let outcome = Arc::clone(outcome);
-        self.end = Some(End { outcome, reason, node: self.node, at: around.now });
+        let writes = !self.dry && self.record.has_variables();
+        self.end = Some(End { outcome, reason, node: self.node, at: around.now, writes });
         around.outputs.push_back(Output::Ended { call: around.call });
     }
 

@@ -382,15 +382,14 @@ impl Calls {
     fn see_to_end(&mut self, slot: u32) {
         let Some(held) = self.slots[slot as usize].held.as_mut() else { return };
         let Some(end) = held.call.end() else { return };
-        let hung_up = end.reason == Reason::HangUp;
+        let (hung_up, writes) = (end.reason == Reason::HangUp, end.writes);
         if let Some((timer, _)) = held.timer.take() {
             self.wheel.cancel(timer);
         }
         let call = &mut held.call;
         self.index[call.source as usize].remove(&*call.id);
         self.ended.remember(call.source, &call.id, hung_up, self.now);
-        let variables = call.take_variables();
-        if variables.is_empty() || call.is_dry() {
+        if !writes {
             return;
         }
         let update = Update {
@@ -398,7 +397,7 @@ impl Calls {
             call: Arc::clone(&call.id),
             generation: call.began(),
             interaction: call.interaction().map(Box::from),
-            variables,
+            variables: call.take_variables(),
             ended: self.now,
         };
         let (delivery, mut around) = self.delivery();

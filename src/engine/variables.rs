@@ -101,6 +101,11 @@ impl Record {
         self.variables.push((Arc::clone(name), value));
     }
 
+    /// Returns whether there is a variable to be taken out.
+    pub(super) fn has_variables(&self) -> bool {
+        !self.variables.is_empty()
+    }
+
     /// Takes the variables out.
     pub(super) fn take_variables(&mut self) -> Vec<(Arc<str>, String)> {
         std::mem::take(&mut self.variables)

@@ -16,6 +16,13 @@ const DIGIT: Duration = Duration::from_millis(200);
 const LOOK: Duration = Duration::from_millis(20);
 /// How long the engine may take to tell how a call stands; it takes microseconds.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// How often we look whether a call that nothing is heard of is there at all, once its caller is done.
+const SEARCH: Duration = Duration::from_millis(500);
+/// For how long the engine must know nothing of a call, though all was sent, until it is given up: it
+/// was refused, or its end was not heard of.
+const GIVE_UP: Duration = Duration::from_secs(2);
+/// How long events may wait for a voice WebSocket to open.
+const SENT_MAX: Duration = Duration::from_secs(60);
 
 /// Everyone who presses.
 #[derive(Debug)]
@@ -32,21 +39,39 @@ struct Caller {
     due: Instant,
     /// What the call had behind it when the wait for its deadline began.
     waits_from: Option<u32>,
-    ended_with: Option<String>,
+    /// Whether it began: a key begins a call, before any other step one is started.
+    began: bool,
+    /// When the last step was taken, or the engine last knew of the call.
+    known: Instant,
+    /// Since when it has known nothing of the call, though all was sent.
+    unknown: Option<Instant>,
+    given_up: bool,
+    end: Option<CallEnd>,
 }
 
 impl Callers {
     /// Returns callers who begin now.
     pub fn new(specs: Vec<(PressSpec, Vec<Step>)>, now: Instant) -> Callers {
         let caller = |(spec, mut steps): (PressSpec, Vec<Step>)| {
+            let began = matches!(steps.first(), Some(Step::Key(_)));
             steps.reverse();
-            Caller { spec, steps, due: now, waits_from: None, ended_with: None }
+            Caller {
+                spec,
+                steps,
+                due: now,
+                waits_from: None,
+                began,
+                known: now,
+                unknown: None,
+                given_up: false,
+                end: None,
+            }
         };
         Callers { callers: specs.into_iter().map(caller).collect() }
     }
 
     /// Does what is due, and hears who has ended. Returns when to come back; `None` once everybody has
-    /// pressed everything and every call has ended.
+    /// pressed everything and every call has ended, or can't be found.
     ///
     /// # Errors
     ///
@@ -57,9 +82,9 @@ impl Callers {
         inbox: &Inbox,
         ends: &Receiver<CallEnd>,
     ) -> Result<Option<Instant>, QueueFull> {
-        for CallEnd { call, outcome, .. } in ends.try_iter().filter(|end| end.source == Source::Voice) {
-            let ended = self.callers.iter_mut().filter(|caller| caller.spec.call == call);
-            ended.for_each(|caller| caller.ended_with = Some(outcome.clone()));
+        for end in ends.try_iter().filter(|end| end.source == Source::Voice) {
+            let ended = self.callers.iter_mut().filter(|caller| caller.spec.call == end.call);
+            ended.for_each(|caller| caller.end = Some(end.clone()));
         }
         let now = Instant::now();
         for caller in self.callers.iter_mut().filter(|caller| caller.due <= now) {
@@ -77,8 +102,18 @@ impl Callers {
 
 impl Caller {
     fn step(&mut self, tenant: &StandIn, inbox: &Inbox, now: Instant) -> Result<(), QueueFull> {
-        let Some(&step) = self.steps.last() else { return Ok(()) };
         let call = &self.spec.call;
+        if !self.began {
+            tenant.start_call(call)?;
+            self.began = true;
+        }
+        let Some(&step) = self.steps.last() else {
+            if self.end.is_none() {
+                self.search(tenant, inbox, now);
+            }
+            self.due = now + SEARCH;
+            return Ok(());
+        };
         self.due = match step {
             Step::Key(key) => {
                 tenant.press(call, key)?;
@@ -89,47 +124,63 @@ impl Caller {
                 now
             }
             Step::Wait(ms) => now + Duration::from_millis(ms),
-            Step::UntilDeadline if self.awaits_deadline(inbox) => now + LOOK,
+            Step::UntilDeadline if self.awaits_deadline(tenant, inbox, now) => {
+                self.due = now + LOOK;
+                return Ok(());
+            }
             Step::UntilDeadline => now,
         };
-        if self.due != now + LOOK || step != Step::UntilDeadline {
-            self.waits_from = None;
-            self.steps.pop();
-        }
+        self.waits_from = None;
+        self.known = now;
+        self.unknown = None;
+        self.steps.pop();
         Ok(())
     }
 
     /// Returns whether the call's deadline is still to come.
-    fn awaits_deadline(&mut self, inbox: &Inbox) -> bool {
-        if self.ended_with.is_some() {
+    fn awaits_deadline(&mut self, tenant: &StandIn, inbox: &Inbox, now: Instant) -> bool {
+        if self.end.is_some() {
             return false;
         }
-        let question = Ask::Call { source: Source::Voice, call: self.spec.call.clone() };
-        match inbox.ask(question, PATIENCE) {
-            Ok(Answer::Call(standing)) => {
-                *self.waits_from.get_or_insert(standing.progress) == standing.progress
-            }
+        match self.search(tenant, inbox, now) {
+            Some(progress) => *self.waits_from.get_or_insert(progress) == progress,
             // It has ended, or its first digit is still on its way; its end will be heard of.
-            Ok(_) => self.waits_from.is_none(),
-            Err(_) => false,
+            None => self.waits_from.is_none() && !self.given_up,
         }
     }
 
+    /// Asks for the progress of a call whose end was not heard of. One that isn't there for too long is
+    /// given up: there is no use in pressing on, which might begin it late.
+    fn search(&mut self, tenant: &StandIn, inbox: &Inbox, now: Instant) -> Option<u32> {
+        let question = Ask::Call { source: Source::Voice, call: self.spec.call.clone() };
+        if let Ok(Answer::Call(standing)) = inbox.ask(question, PATIENCE) {
+            (self.known, self.unknown) = (now, None);
+            return Some(standing.progress);
+        }
+        if !tenant.has_told_all() && now < self.known + SENT_MAX {
+            self.unknown = None;
+        } else if now >= *self.unknown.get_or_insert(now) + GIVE_UP {
+            self.given_up = true;
+            self.steps.clear();
+        }
+        None
+    }
+
     fn is_done(&self) -> bool {
-        self.steps.is_empty() && self.ended_with.is_some()
+        self.steps.is_empty() && (self.end.is_some() || self.given_up)
     }
 
     fn complaint(&self, tenant: &StandIn) -> Option<String> {
         let PressSpec { call, outcome, .. } = &self.spec;
-        match (&self.ended_with, outcome) {
-            (None, _) => Some(format!("{call} did not end")),
-            (Some(came), Some(asked)) if came != asked => {
-                Some(format!("{call} ended with {came}, not {asked}"))
+        let Some(CallEnd { outcome: came, writes, .. }) = &self.end else {
+            return Some(format!("{call} did not {}", if self.given_up { "begin" } else { "end" }));
+        };
+        match outcome {
+            Some(asked) if came != asked => Some(format!("{call} ended with {came}, not {asked}")),
+            _ if *writes && tenant.accepted(call).is_none() => {
+                Some(format!("{call} ended with {came}, but its variables did not arrive"))
             }
-            // A hang-up writes nothing unless the tree says so.
-            (Some(came), _) if came == "hangup" => None,
-            (Some(_), _) if tenant.accepted(call).is_some() => None,
-            (Some(came), _) => Some(format!("{call} ended with {came}, but its variables did not arrive")),
+            _ => None,
         }
     }
 }

@@ -135,6 +135,11 @@ impl StandIn {
         self.shared.voice.tell(call, Deed::HangUp)
     }
 
+    /// Returns whether every event has been sent; those that wait for a voice WebSocket have not.
+    pub fn has_told_all(&self) -> bool {
+        self.shared.voice.is_told()
+    }
+
     /// Returns the variables of an interaction's last accepted update, in the order sent.
     pub fn accepted(&self, interaction: &str) -> Option<Vec<(String, String)>> {
         lock(&self.shared.store).accepted(interaction).cloned()

@@ -108,6 +108,11 @@ impl Voice {
         Ok(())
     }
 
+    /// Returns whether all that was told has been sent.
+    pub(super) fn is_told(&self) -> bool {
+        lock(&self.waiting).events.is_empty()
+    }
+
     /// Sends events over `stream`, which has been upgraded and of which `read` was read beyond that,
     /// until it ends.
     pub(super) fn serve(
@@ -281,7 +286,9 @@ mod tests {
     #[test]
     fn keeps_events_until_a_websocket_opens_and_not_without_end() {
         let scene = Scene::new();
+        assert!(scene.voice.is_told());
         scene.press("1A1");
+        assert!(!scene.voice.is_told());
         let (mut client, _thread) = scene.open(None);
         let events: Vec<_> = (0..3).map(|_| read_digit(&mut client)).collect();
         assert!(events.is_sorted_by(|(_, earlier), (_, later)| earlier < later), "{events:?}");

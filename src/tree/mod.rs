@@ -39,5 +39,7 @@ pub use syntax::FILE_BYTES_MAX;
 pub use trial::{Mismatch, Trial, junit, proven, trials};
 pub use walk::{Happened, WalkStep};
 
+pub(crate) use trial::{RAW, raw_variables};
+
 #[cfg(test)]
 mod tests;

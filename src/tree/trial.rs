@@ -29,7 +29,7 @@ const EVENTS_MAX: usize = 20_000;
 const ALL_EVENTS_MAX: usize = 1_000_000;
 
 /// Shown in the place of a value that a template wrote in clear.
-const RAW: &str = "[raw]";
+pub(crate) const RAW: &str = "[raw]";
 
 /// Said of a walk that needs more than [`EVENTS_MAX`] allows.
 const TOO_LONG: &str = "stopped: it takes more keys and deadlines than are played";
@@ -261,7 +261,7 @@ impl Player {
 }
 
 /// Returns the variables that some template writes an entry to in clear.
-fn raw_variables(ivr: &Ivr) -> HashSet<Arc<str>> {
+pub(crate) fn raw_variables(ivr: &Ivr) -> HashSet<Arc<str>> {
     let mut sets: Vec<&[Assignment]> = ivr.on_end.iter().map(|on_end| &*on_end.set).collect();
     for node in &ivr.nodes {
         sets.extend([&*node.set, &*node.no_input.set]);

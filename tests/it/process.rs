@@ -62,6 +62,123 @@ fn the_sandbox_says_where_a_call_ended_otherwise() {
     assert_eq!("failed: demo ended with timeout_fallback, not completed", verdict);
 }
 
+/// A tree whose silences take a third of a second, and that writes variables where a caller hangs up.
+const SHORT: &str = r#"{
+  "rootNode": "a",
+  "defaults": { "firstDigitMs": 300, "interDigitMs": 300, "decideMs": 100, "noInput": { "tries": 3, "outcome": "silent" },
+                "noMatch": { "tries": 3, "outcome": "wrong" } },
+  "onEnd": { "hangup": true, "set": { "result": "{outcome}" } },
+  "nodes": {
+    "a": { "choices": { "1": "b", "2": "long" } },
+    "b": { "choices": { "A": { "outcome": "transfer" }, "B": { "outcome": "hangup" } } },
+    "long": { "firstDigitMs": 5000, "choices": { "1": { "outcome": "late" } } }
+  }
+}"#;
+
+/// Runs the sandbox on a tree with `--exit`; returns its exit code, its verdict and all that it said.
+#[track_caller]
+fn judged(name: &str, tree: &str, more: &[&str]) -> (Option<i32>, String, String) {
+    let folder = Scratch::new(name);
+    let tree = folder.write("tree.json", tree);
+    let mut command = dtmfd(&["sandbox", "--listen", "127.0.0.1:0", "--ivr", &tree, "--exit"]);
+    command.args(more);
+    let (status, text) = Program::start(command).end(Duration::from_secs(30));
+    // Both streams are heard, and the verdict is the only line that begins so.
+    let verdict = text.lines().find(|line| line.starts_with("ok: ") || line.starts_with("failed: "));
+    (status.code(), verdict.unwrap_or_default().to_owned(), text)
+}
+
+#[test]
+fn the_sandbox_misses_what_a_hang_up_should_have_written() {
+    let presses = ["--fail", "400:1", "--press", "gone=2!", "named=1B:hangup"];
+    let (code, verdict, text) = judged("lost", SHORT, &presses);
+    assert_eq!(Some(1), code, "{text}");
+    let lost = "ended with hangup, but its variables did not arrive";
+    assert_eq!(format!("failed: gone {lost}; named {lost}"), verdict, "{text}");
+    let (code, _, text) = judged("arrived", SHORT, &presses[2..]);
+    assert_eq!(Some(0), code, "{text}");
+    // Nothing is missed where nothing is to be written.
+    let (code, _, text) = judged("nothing", &SHORT.replace(r#""hangup": true, "#, ""), &presses[..4]);
+    assert_eq!(Some(0), code, "{text}");
+}
+
+#[test]
+fn the_sandbox_begins_a_call_that_begins_with_no_key() {
+    let presses = [
+        "--press",
+        "silent=~:silent",
+        "thrice=~ ~ ~:silent",
+        "then=~1A:transfer",
+        "gone=!:hangup",
+        "after=~!:hangup",
+        "waits=w:silent",
+        "plus=+50 1A:transfer",
+        "blank=1~:silent",
+    ];
+    let (code, verdict, text) = judged("no-key", SHORT, &presses);
+    assert_eq!(Some(0), code, "{text}");
+    assert!(verdict.starts_with("ok: 8 calls pressed"), "{text}");
+    let (code, _, text) = judged("no-key-drop", SHORT, &[&["--drop", "200ms"][..], &presses].concat());
+    assert_eq!(Some(0), code, "{text}");
+}
+
+#[test]
+fn the_sandbox_gives_up_calls_that_do_not_begin() {
+    let (code, verdict, text) = judged(
+        "refused",
+        SHORT,
+        &["--max-calls", "1", "--press", "a=2+4000 1:late", "b=1A", "c=~1A", "d=!", "e=1~ ~A"],
+    );
+    assert_eq!(Some(1), code, "{text}");
+    assert_eq!(
+        "failed: b did not begin; c did not begin; d did not begin; e did not begin", verdict,
+        "{text}"
+    );
+}
+
+#[test]
+fn the_sandbox_counts_what_is_acknowledged_while_it_stops() {
+    let folder = Scratch::new("while-it-stops");
+    let tree = folder.write("tree.json", SHORT);
+    let mut command = dtmfd(&["sandbox", "--listen", "127.0.0.1:0", "--ivr", &tree, "--exit"]);
+    command.args(["--slow", "1500ms", "--press", "demo=1A:transfer"]);
+    let mut program = Program::start(command);
+    program.wait_for("call ended: transfer");
+    // It has seen the end by then, and waits for the update.
+    std::thread::sleep(Duration::from_millis(500));
+    program.signal("TERM");
+    let (status, text) = program.end(Duration::from_secs(20));
+    assert_eq!(Some(0), status.code(), "{text}");
+    assert!(text.contains("every update was acknowledged"), "{text}");
+}
+
+#[test]
+fn the_sandbox_takes_no_sample_for_a_tree_that_leads_nowhere() {
+    let folder = Scratch::new("dangling");
+    let sandbox = || {
+        let mut command = dtmfd(&["sandbox", "--listen", "127.0.0.1:0", "--exit", "--press", "demo=!"]);
+        command.current_dir(folder.path());
+        output(command)
+    };
+    let (code, text) = sandbox();
+    assert_eq!(Some(0), code, "without a tree it takes the sample: {text}");
+    std::os::unix::fs::symlink("nowhere.json", folder.path().join("ivr.json")).expect("a link can be made");
+    let (code, text) = sandbox();
+    assert_eq!(Some(78), code, "{text}");
+    assert!(text.contains("ivr.json"), "{text}");
+}
+
+#[test]
+fn the_sandbox_hides_what_leaves_in_clear() {
+    let tree = r#"{ "rootNode": "pin", "nodes": {
+        "pin": { "mask": true, "collect": { "as": "pin", "min": 5, "max": 5 }, "nextNode": "done" },
+        "done": { "outcome": "x", "set": { "clear": "is {pin!raw}", "hidden": "{pin}" } } } }"#;
+    let (code, _, text) = judged("raw", tree, &["--press", "demo=73951:x"]);
+    assert_eq!(Some(0), code, "{text}");
+    assert!(text.contains("clear=[raw] hidden=[masked]"), "{text}");
+    assert!(!text.contains("73951"), "{text}");
+}
+
 #[test]
 fn the_simulator_answers_exactly_as_the_seed_and_silence_falls_back() {
     let mut command = dtmfd(&["sandbox", "--ivr", "trees/seed.json"]);
