@@ -119,7 +119,7 @@ impl Reader {
         match opened.and_then(|opened| self.tap(opened)) {
             Ok((tap, rest)) => {
                 info!(url:% = self.url, took_ms = millis(began.elapsed()); "websocket open");
-                self.read(tap, rest)
+                self.read(tap, rest, &token.bearer)
             }
             Err(_) if stop.is_stopped() => None,
             Err(error) => {
@@ -143,13 +143,14 @@ impl Reader {
     }
 
     /// Reads an open connection to its end.
-    fn read(&mut self, tap: Tap<Stream>, rest: Vec<u8>) -> Option<Duration> {
+    fn read(&mut self, tap: Tap<Stream>, rest: Vec<u8>, bearer: &str) -> Option<Duration> {
         self.counts.add_connection();
         self.status.set_websocket(Link::Up);
         let mut ground = Ground {
             timings: &self.timings,
             origin: self.origin,
             stop: &self.stop,
+            bearer,
             counts: &self.counts,
             dropped: &mut self.dropped,
             coarse_said: &mut self.coarse_said,

@@ -13,6 +13,7 @@ use super::counts::{Dropped, ReaderCounts};
 use super::policy::{Need, Pulse, Timings};
 use super::stop::Stop;
 use super::tap::{Tap, Wire, is_closed};
+use crate::observe::blot::blot;
 
 /// The most bytes of a message, and of each of its frames.
 const MESSAGE_MAX: usize = 64 * 1024;
@@ -33,7 +34,7 @@ pub(super) enum End {
     Closed {
         /// Its code, if it named one.
         code: Option<u16>,
-        /// Its reason as it came: escape it.
+        /// Its reason, without our token and runs of digits ([`blot`]); else as it came: escape it.
         reason: String,
     },
     /// The tenant closed the connection without a word.
@@ -101,6 +102,10 @@ impl fmt::Display for End {
             End::Closed { code: Some(code), reason } if reason.is_empty() => {
                 write!(f, "the tenant closed it with {code}")
             }
+            // What tungstenite makes of a code that may not be sent; only its word is left of that.
+            End::Closed { code: Some(1002), reason } if reason == "Protocol violation" => f.write_str(
+                "the tenant broke the protocol with a bad close frame, or says that we broke it (1002: Protocol violation)",
+            ),
             End::Closed { code: Some(code), reason } => {
                 write!(f, "the tenant closed it with {code}: {}", reason.escape_debug())
             }
@@ -123,6 +128,8 @@ pub(super) struct Ground<'a> {
     /// What milliseconds are counted from.
     pub(super) origin: Instant,
     pub(super) stop: &'a Stop,
+    /// What the connection was opened with.
+    pub(super) bearer: &'a str,
     pub(super) counts: &'a ReaderCounts,
     pub(super) dropped: &'a mut Dropped,
     /// Whether it has been said that whole seconds tell no duplicates.
@@ -190,7 +197,8 @@ fn read<S: Wire>(socket: &mut WebSocket<Tap<S>>, mut pulse: Pulse, ground: &mut 
                 continue;
             }
             Ok(Message::Close(frame)) => {
-                let reason = frame.as_ref().map(|frame| frame.reason.to_string()).unwrap_or_default();
+                let reason = frame.as_ref().map(|frame| blot(&frame.reason, ground.bearer, []));
+                let reason = reason.unwrap_or_default();
                 return End::Closed { code: frame.map(|frame| frame.code.into()), reason };
             }
             Err(Error::Io(error)) if error.kind() == ErrorKind::WouldBlock => {

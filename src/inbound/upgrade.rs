@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use tungstenite::handshake::derive_accept_key;
 
+use crate::observe::blot::blot;
 use crate::tenant::{Url, retry_after_ms};
 
 /// The most bytes that the head of an answer may have.
@@ -156,12 +157,12 @@ fn verify<'a>(header: impl Fn(&str) -> Option<&'a str>, upgrades: bool, key: &st
 }
 
 /// Returns the beginning of a body, fit for a line of a log: at most 200 printable characters, runs
-/// of anything else as one space. Where the body repeats `secret`, that is left out.
-pub fn excerpt(body: &[u8], chunked: bool, secret: &str) -> String {
+/// of anything else as one space. Our token and runs of digits are left out, see [`blot`].
+pub fn excerpt(body: &[u8], chunked: bool, bearer: &str) -> String {
     let text = String::from_utf8_lossy(body);
     // The first line of a chunked body is the length of its first chunk.
     let text = if chunked { text.split_once("\r\n").map_or("", |(_, rest)| rest) } else { &*text };
-    printable(&text.replace(secret, "…"))
+    printable(&blot(text, bearer, []))
 }
 
 fn printable(text: &str) -> String {

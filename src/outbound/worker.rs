@@ -15,6 +15,7 @@ use log::error;
 use super::request::{body, idempotency_key, outcome, path};
 use crate::engine::{Attempt, Failure, Outcome, Update};
 use crate::inbox::{Inbox, Incoming};
+use crate::observe::blot::blot;
 use crate::tenant::{Limits, Net, Token, Tokens, Unanswered, Url, agent_within};
 
 /// How much of an answer is read; a connection with more on it is dropped.
@@ -163,7 +164,7 @@ impl Client {
             400.. => Some(String::from_utf8_lossy(&answer).into_owned()),
             _ => None,
         };
-        Ok(Answer { outcome, detail: detail.and_then(|detail| for_operators(&detail, token)) })
+        Ok(Answer { outcome, detail: detail.and_then(|detail| for_operators(&detail, token, update)) })
     }
 
     /// Drops the connection that is kept, if any.
@@ -201,9 +202,11 @@ impl fmt::Debug for Line {
     }
 }
 
-/// Returns the beginning of what a server said: one line, control characters escaped, our token blotted out.
-fn for_operators(said: &str, token: &Token) -> Option<Box<str>> {
-    let said = said.replace(&*token.bearer, "…");
+/// Returns the beginning of what a server said: one line, control characters escaped, and blotted out what it may
+/// repeat of ours: the token, the values of the variables, and, for they may be a caller's, all runs of 3 or more
+/// decimal digits. So statuses and ids in its words are lost.
+fn for_operators(said: &str, token: &Token, update: &Update) -> Option<Box<str>> {
+    let said = blot(said, &token.bearer, update.variables.iter().map(|(_, value)| value.as_str()));
     // `escape_debug` escapes what would not show, or would change how the rest shows; quotes are harmless here.
     let is_printable = |char: char| "\"'\\".contains(char) || char.escape_debug().len() == 1;
     let mut detail = String::new();
@@ -334,7 +337,7 @@ mod tests {
         for status in [301, 302, 303, 307, 308] {
             let location = elsewhere.url.to_string();
             let peer = StandIn::new(tenant(move |_| answer(status, "").with("Location", &location)));
-            let detail = format!("redirects to {}, which is never followed", elsewhere.url);
+            let detail = "redirects to http://[digits].0.0.1:[digits]/, which is never followed";
             let expected = Answer { outcome: Outcome::Rejected { status }, detail: Some(detail.into()) };
             assert_eq!(expected, client(&peer).attempt(&update("c")));
         }
@@ -448,6 +451,23 @@ mod tests {
     }
 
     #[test]
+    fn an_echo_of_what_was_sent_shows_no_value() {
+        let keys = r#"["1","A","1"]"#.to_owned();
+        let sent = Update {
+            variables: vec![("ivr_selection".into(), keys.clone()), ("ivr_pin".into(), "4#".to_owned())],
+            ..update("c")
+        };
+        let whole = String::from_utf8(body(&sent)).expect("JSON is text");
+        let quoted = |text: &str| serde_json::Value::from(text).to_string();
+        for echo in [keys.clone(), quoted(&keys), quoted(&quoted(&keys)), whole.clone(), quoted(&whole)] {
+            let peer = StandIn::new(tenant(move |_| answer(422, &format!("{{\"got\":{echo}}}"))));
+            let detail = client(&peer).attempt(&sent).detail.expect("it said something");
+            assert!(detail.contains("[value]"), "{detail}");
+            assert!(!detail.contains(['1', '4', 'A', '#']), "{detail}");
+        }
+    }
+
+    #[test]
     fn shows_operators_one_short_line() {
         let token = Token { id: 1, bearer: "sesame".into() };
         let long = "ä".repeat(300);
@@ -460,7 +480,7 @@ mod tests {
             ("open sesame!", Some("open …!")),
             (&long, Some(&long[..400])),
         ] {
-            assert_eq!(expected, for_operators(said, &token).as_deref(), "{said:?}");
+            assert_eq!(expected, for_operators(said, &token, &update("c")).as_deref(), "{said:?}");
         }
     }
 }

@@ -121,12 +121,17 @@ fn life_ms(value: Option<&Value>) -> Result<u64, NoGrant> {
     };
     let seconds = seconds.filter(|seconds| seconds.is_finite()).ok_or(NoGrant::LifeNotNumber)?;
     if seconds > LIFE_MAX.as_secs_f64() {
-        return Err(NoGrant::LifeTooLong(seconds.to_string()));
+        return Err(NoGrant::LifeTooLong(shown(seconds)));
     }
     match Duration::try_from_secs_f64(seconds).map(|life| life.as_millis()) {
         Ok(life_ms @ 1..) => Ok(u64::try_from(life_ms).expect("30 days at most")),
-        Ok(0) | Err(_) => Err(NoGrant::LifeTooShort(seconds.to_string())),
+        Ok(0) | Err(_) => Err(NoGrant::LifeTooShort(shown(seconds))),
     }
+}
+
+/// Returns a number in digits, or as a power of ten where that would be many.
+fn shown(seconds: f64) -> String {
+    Some(seconds.to_string()).filter(|plain| plain.len() <= 20).unwrap_or_else(|| format!("{seconds:e}"))
 }
 
 /// Returns `, CODE` of an error answer (RFC 6749 section 5.2), if it has one that looks like one.
@@ -200,7 +205,8 @@ mod tests {
             (r#"{"access_token":"a","expires_in":-5}"#, NoGrant::LifeTooShort("-5".to_owned())),
             (r#"{"access_token":"a","expires_in":0.0001}"#, NoGrant::LifeTooShort("0.0001".to_owned())),
             (r#"{"access_token":"a","expires_in":2592001}"#, NoGrant::LifeTooLong("2592001".to_owned())),
-            (r#"{"access_token":"a","expires_in":"1e300"}"#, NoGrant::LifeTooLong(1e300.to_string())),
+            (r#"{"access_token":"a","expires_in":"1e300"}"#, NoGrant::LifeTooLong("1e300".to_owned())),
+            (r#"{"access_token":"a","expires_in":-1e300}"#, NoGrant::LifeTooShort("-1e300".to_owned())),
         ] {
             assert_eq!(Err(expected), grant(200, body.as_bytes()), "{body:.80}");
         }

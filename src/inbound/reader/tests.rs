@@ -249,6 +249,27 @@ fn comes_back_after_every_close_code() {
 }
 
 #[test]
+fn a_close_reason_shows_neither_the_token_nor_digits() {
+    let rig = Rig::new(QUICK);
+    close(rig.accept(), 1008, "token-0 sent 4711");
+    rig.await_status("the tenant closed it with 1008: … sent [digits]");
+}
+
+#[test]
+fn a_close_code_that_may_not_be_sent_is_no_1002_of_the_tenant_s() {
+    let rig = Rig::new(QUICK);
+    for code in [999_u16, 1005, 1006, 1015, 2999, 65535] {
+        let mut server = rig.accept();
+        rig.works(&mut server);
+        let [high, low] = code.to_be_bytes();
+        server.get_mut().write_all(&[0x88, 2, high, low]).unwrap();
+        assert_eq!(Some(1002), parting_code(&mut server), "{code}");
+        drop(server);
+        rig.await_status("the tenant broke the protocol with a bad close frame");
+    }
+}
+
+#[test]
 fn comes_back_after_an_end_without_a_word() {
     let rig = Rig::new(QUICK);
     for expected in ["cut it without a close frame", "it broke: "] {
