@@ -7,9 +7,7 @@ use std::sync::Arc;
 
 use dtmfd::engine::{Bounds, Calls, Event, Key, Output as Told, Source, Tick};
 
-/// Every command that reads a tree or walks it; `--ivr` with the canary tree and `--log debug` are added.
-///
-/// TO EXTEND with each command that is added: `check`, `test`, `graph`, `press`, in each of its formats.
+/// Every command that walks calls; `--ivr` with the canary tree and `--log debug` are added.
 const COMMANDS: &[&[&str]] = &[
     &["sandbox", "--log-format", "human"],
     &["sandbox", "--log-format", "json"],
@@ -189,4 +187,53 @@ fn told(ivr: &Arc<dtmfd::engine::Ivr>, keys: &str) -> String {
         }
     }
     told
+}
+
+/// Every command that looks at a tree, in each of its formats; the file is added.
+const LOOKS: &[&[&str]] = &[
+    &["test"],
+    &["test", "--json"],
+    &["test", "--junit", "/dev/stdout"],
+    &["check"],
+    &["check", "--format", "json"],
+    &["check", "--format", "github"],
+    &["graph"],
+    &["graph", "--format", "json"],
+    &["graph", "--format", "svg"],
+    &["graph", "--format", "dot"],
+    &["graph", "--format", "mermaid"],
+];
+
+/// A tree's own tests may press what callers would: a walk that fails is shown without the digits. The
+/// presses stand on lines of their own, since a finding shows the line that it points at.
+#[test]
+fn masked_digits_of_a_trees_own_tests_are_nowhere_in_what_is_told_of_them() {
+    let tests = format!(
+        r#""tests": [
+    {{ "name": "whole",
+      "press": "1B# {PIN} {CARD}# 1", "outcome": "paid" }},
+    {{ "name": "fails",
+      "press": "10 {WRONG_CARD}# +100 {CARD}# 1", "outcome": "unheard-of", "set": {{ "tail": "unheard-of" }} }},
+    {{ "name": "ahead",
+      "press": "1BDCC!", "outcome": "unheard-of" }}
+  ],
+  "rootNode""#
+    );
+    let text = TREE.replacen(r#""rootNode""#, &tests, 1);
+    let tree =
+        Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("canary-tests-{}.json", std::process::id()));
+    std::fs::write(&tree, text).expect("it can be written");
+    for look in LOOKS {
+        let program = Command::new(env!("CARGO_BIN_EXE_dtmfd")).args(*look).arg(&tree).output();
+        let Output { stdout, stderr, .. } = program.expect("it runs");
+        let said = format!("{}{}", String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr));
+        assert!(said.len() > 20, "{look:?} said nothing: {said}");
+        // Drawings and findings show the tree's own keys, of which the letters are some.
+        let told: Vec<_> = match look[0] {
+            "graph" | "check" => said.lines().filter(|line| line.contains(&CARD[..8])).collect(),
+            _ => leaks(&said),
+        };
+        assert!(told.is_empty(), "{look:?} told of masked digits:\n{}", told.join("\n"));
+    }
+    std::fs::remove_file(tree).expect("it can be removed");
 }
