@@ -118,6 +118,8 @@ fn the_sandbox_begins_a_call_that_begins_with_no_key() {
     let (code, verdict, text) = judged("no-key", SHORT, &presses);
     assert_eq!(Some(0), code, "{text}");
     assert!(verdict.starts_with("ok: 8 calls pressed"), "{text}");
+    // What is pressed while the socket is gone comes too late for such a tree: how they end is open.
+    let presses = presses.map(|press| press.split_once(':').map_or(press, |(script, _)| script));
     let (code, _, text) = judged("no-key-drop", SHORT, &[&["--drop", "200ms"][..], &presses].concat());
     assert_eq!(Some(0), code, "{text}");
 }
