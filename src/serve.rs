@@ -128,6 +128,7 @@ impl Service {
         let mut cutters = Vec::new();
         for number in 1..=workers {
             let client = Client::new(&net, &tokens, &tenant.api_url);
+            let client = if number == 1 { client.refreshing_token() } else { client };
             cutters.push(client.cutter());
             let (jobs, inbox) = (work_to_do.clone(), inbox.clone());
             threads.spawn(&format!("worker-{number}"), move || work(client, jobs, inbox))?;

@@ -43,6 +43,8 @@ pub(super) enum End {
     Broken(io::Error),
     /// Nothing came for so long that it counts as dead.
     Silent(Duration),
+    /// The peer took none of our pongs for so long that it counts as dead, whatever it sends.
+    Stuck(Duration),
     /// A message was too big.
     TooBig,
     /// A text was no UTF-8.
@@ -85,7 +87,7 @@ impl End {
     /// Returns what to say to the tenant, if anything is left to be said.
     fn farewell(&self) -> Option<CloseFrame> {
         let (code, reason) = match self {
-            End::Closed { .. } | End::Cut | End::Broken(_) | End::Silent(_) => return None,
+            End::Closed { .. } | End::Cut | End::Broken(_) | End::Silent(_) | End::Stuck(_) => return None,
             End::TooBig => (CloseCode::Size, "a message is over 64 KiB"),
             End::BadUtf8 => (CloseCode::Invalid, "a text is no UTF-8"),
             End::Protocol(_) => (CloseCode::Protocol, "protocol error"),
@@ -112,6 +114,7 @@ impl fmt::Display for End {
             End::Cut => f.write_str("the tenant cut it without a close frame"),
             End::Broken(error) => write!(f, "it broke: {error}"),
             End::Silent(time) => write!(f, "nothing came for {} s", time.as_secs_f64()),
+            End::Stuck(time) => write!(f, "the tenant read nothing for {} s", time.as_secs_f64()),
             End::TooBig => write!(f, "a message was over {} KiB", MESSAGE_MAX / 1024),
             End::BadUtf8 => f.write_str("a text was no UTF-8"),
             End::Protocol(error) => write!(f, "the tenant broke the protocol: {error}"),
@@ -179,6 +182,10 @@ pub(super) fn run<S: Wire>(tap: Tap<S>, rest: Vec<u8>, pulse: Pulse, ground: &mu
 fn read<S: Wire>(socket: &mut WebSocket<Tap<S>>, mut pulse: Pulse, ground: &mut Ground<'_>) -> End {
     let mut now = socket.get_ref().received();
     loop {
+        let stuck = socket.get_ref().stuck().map(|since| now.saturating_duration_since(since));
+        if stuck.is_some_and(|time| time >= ground.timings.silence) {
+            return End::Stuck(ground.timings.silence);
+        }
         pulse.hear(ground.millis(socket.get_ref().received()));
         match pulse.need(ground.millis(now)) {
             Need::Wait(wait_ms) => socket.get_mut().set_wake(now + Duration::from_millis(wait_ms)),

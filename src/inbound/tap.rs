@@ -39,6 +39,8 @@ pub(super) struct Tap<S> {
     stop: Stop,
     batch: Box<Batch>,
     received: Instant,
+    /// Since when the peer takes nothing of what we have to say.
+    stuck: Option<Instant>,
     /// A read fails with `WouldBlock` soon after this, but looks once before.
     wake_at: Instant,
     looked: bool,
@@ -54,12 +56,28 @@ impl<S: Wire> Tap<S> {
     pub(super) fn new(stream: S, inbox: Inbox, stop: Stop, received: Instant, grain: Duration) -> Tap<S> {
         let mut batch = inbox.empty_batch();
         batch.set_read_at(received);
-        Tap { stream, inbox, stop, batch, received, wake_at: received, looked: false, grain, armed: None }
+        Tap {
+            stream,
+            inbox,
+            stop,
+            batch,
+            received,
+            stuck: None,
+            wake_at: received,
+            looked: false,
+            grain,
+            armed: None,
+        }
     }
 
     /// Returns when bytes were last received.
     pub(super) fn received(&self) -> Instant {
         self.received
+    }
+
+    /// Returns since when the peer takes nothing of what we have to say, if there is such.
+    pub(super) fn stuck(&self) -> Option<Instant> {
+        self.stuck
     }
 
     /// Has a read fail with [`ErrorKind::WouldBlock`] at `wake_at`, even where bytes keep trickling
@@ -158,7 +176,14 @@ impl<S: Wire> Read for Tap<S> {
 impl<S: Wire> Write for Tap<S> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.hand_over()?;
-        self.stream.write(bytes)
+        let written = self.stream.write(bytes);
+        self.stuck = match &written {
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                self.stuck.or_else(|| Some(Instant::now()))
+            }
+            Ok(_) | Err(_) => None,
+        };
+        written
     }
 
     fn flush(&mut self) -> io::Result<()> {

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
@@ -126,7 +126,7 @@ impl Routes {
     }
 
     fn readyz(&self, query: &str) -> Reply {
-        let lines = self.status.lines();
+        let lines = self.status.lines(Instant::now());
         let ready = lines.iter().all(|(well, _)| *well);
         let verbose = query.split('&').any(|part| part == "verbose" || part.starts_with("verbose="));
         let mut text = String::new();

@@ -1,6 +1,7 @@
 //! How the links stand: written by the threads that hold them, read by `/readyz`.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use crate::engine::Endpoint;
 
@@ -14,6 +15,7 @@ pub struct Status {
 struct Parts {
     websocket: Link,
     token: Link,
+    token_until: Option<Instant>,
     updates: Endpoint,
     full: Option<&'static str>,
     stopping: bool,
@@ -35,6 +37,7 @@ impl Default for Status {
         let parts = Parts {
             websocket: Link::Untried,
             token: Link::Untried,
+            token_until: None,
             updates: Endpoint::Up,
             full: None,
             stopping: false,
@@ -59,6 +62,11 @@ impl Status {
         self.parts().token = link;
     }
 
+    /// Says when the token that there is expires.
+    pub fn set_token_until(&self, until: Instant) {
+        self.parts().token_until = Some(until);
+    }
+
     /// Says how the endpoint of the updates stands.
     pub fn set_updates(&self, endpoint: Endpoint) {
         self.parts().updates = endpoint;
@@ -74,8 +82,8 @@ impl Status {
         self.parts().stopping = true;
     }
 
-    /// Returns every link in words, and whether it is well: the lines of `/readyz?verbose`.
-    pub fn lines(&self) -> Vec<(bool, String)> {
+    /// Returns every link in words, and whether it is well at `now`: the lines of `/readyz?verbose`.
+    pub fn lines(&self, now: Instant) -> Vec<(bool, String)> {
         let parts = self.parts().clone();
         let link = |name: &str, link: &Link| match link {
             Link::Untried => (false, format!("{name}: not tried yet")),
@@ -92,8 +100,10 @@ impl Status {
             ),
             Endpoint::NoToken => (false, "there is no token to ask with"),
         };
+        let has_expired = parts.token == Link::Up && parts.token_until.is_some_and(|until| until <= now);
+        let token = if has_expired { Link::Down("expired".to_owned()) } else { parts.token };
         let mut lines = vec![
-            link("token", &parts.token),
+            link("token", &token),
             link("websocket", &parts.websocket),
             (updates.0, format!("updates: {}", updates.1)),
         ];
@@ -104,5 +114,27 @@ impl Status {
             lines.push((false, "stopping".to_owned()));
         }
         lines
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_token_that_nobody_renewed_is_not_well() {
+        let status = Status::default();
+        let start = Instant::now();
+        let token = |ms| status.lines(start + Duration::from_millis(ms)).remove(0);
+        status.set_token(Link::Up);
+        status.set_token_until(start + Duration::from_millis(10));
+        assert_eq!((true, "token: up".to_owned()), token(9));
+        assert_eq!((false, "token: expired".to_owned()), token(10));
+        status.set_token_until(start + Duration::from_millis(20));
+        assert_eq!((true, "token: up".to_owned()), token(10));
+        status.set_token(Link::Down("it is gone".to_owned()));
+        assert_eq!((false, "token: it is gone".to_owned()), token(30), "the better reason");
     }
 }

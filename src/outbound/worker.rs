@@ -8,7 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError};
+use crossbeam_channel::{Receiver, RecvError, RecvTimeoutError};
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue, LOCATION, RETRY_AFTER};
 use log::error;
 
@@ -27,6 +27,9 @@ const DETAIL_CHARS_MAX: usize = 200;
 /// How long a worker without a job keeps its connection: the tenant has closed it by then, or will soon.
 const IDLE_MAX: Duration = Duration::from_secs(15);
 
+/// The shortest time between two looks at the token of an idle worker that refreshes it.
+const REFRESH_PAUSE: Duration = Duration::from_secs(1);
+
 /// What a worker sends with. Each worker has its own, so that keeping a connection takes no lock that others hold.
 #[derive(Debug)]
 pub struct Client {
@@ -35,6 +38,7 @@ pub struct Client {
     api_url: Url,
     limits: Limits,
     line: Arc<Line>,
+    refreshes_token: bool,
 }
 
 /// Cuts what a worker has in flight, from another thread.
@@ -57,18 +61,7 @@ struct Agent {
 ///
 /// Every job has exactly one answer, whatever happens while it is worked on.
 pub fn work(client: Client, jobs: Receiver<Attempt>, inbox: Inbox) {
-    loop {
-        let job = match jobs.recv_timeout(IDLE_MAX) {
-            Err(RecvTimeoutError::Timeout) => {
-                client.hang_up();
-                match jobs.recv() {
-                    Ok(job) => job,
-                    Err(_) => return,
-                }
-            }
-            Err(RecvTimeoutError::Disconnected) => return,
-            Ok(job) => job,
-        };
+    while let Ok(job) = next_job(&client, &jobs, IDLE_MAX) {
         let Answer { outcome, detail } =
             unless_it_panics(|| client.attempt(&job.update)).unwrap_or_else(|| {
                 client.hang_up(); // Whatever state the panic left it in.
@@ -79,6 +72,25 @@ pub fn work(client: Client, jobs: Receiver<Attempt>, inbox: Inbox) {
             return;
         }
     }
+}
+
+/// Waits for the next job: hangs up once it has waited for `idle_max`, and refreshes the token whenever that is due
+/// from then on, if that is this worker's to do.
+fn next_job(client: &Client, jobs: &Receiver<Attempt>, idle_max: Duration) -> Result<Attempt, RecvError> {
+    match jobs.recv_timeout(idle_max) {
+        Err(RecvTimeoutError::Timeout) => client.hang_up(),
+        Err(RecvTimeoutError::Disconnected) => return Err(RecvError),
+        Ok(job) => return Ok(job),
+    }
+    while client.refreshes_token {
+        let wait = client.tokens.refresh_due().saturating_duration_since(Instant::now());
+        match jobs.recv_timeout(wait.max(REFRESH_PAUSE)) {
+            Err(RecvTimeoutError::Timeout) => client.refresh_token(),
+            Err(RecvTimeoutError::Disconnected) => return Err(RecvError),
+            Ok(job) => return Ok(job),
+        }
+    }
+    jobs.recv()
 }
 
 /// What came of an attempt, and what to tell an operator beside it.
@@ -108,7 +120,15 @@ impl Client {
             api_url: api_url.clone(),
             limits,
             line: Arc::new(Line { agent: Mutex::new(agent) }),
+            refreshes_token: false,
         }
+    }
+
+    /// Returns the client of the one worker that refreshes the token in time while it has nothing else to do, so that
+    /// no update has to wait for that after a quiet hour.
+    #[must_use]
+    pub fn refreshing_token(self) -> Client {
+        Client { refreshes_token: true, ..self }
     }
 
     /// Returns what cuts this worker's request in flight.
@@ -165,6 +185,14 @@ impl Client {
             _ => None,
         };
         Ok(Answer { outcome, detail: detail.and_then(|detail| for_operators(&detail, token, update)) })
+    }
+
+    /// Asks for a new token, if that is due. What comes of it is the tokens' to tell.
+    fn refresh_token(&self) {
+        let asked = catch_unwind(AssertUnwindSafe(|| drop(self.tokens.bearer())));
+        if asked.is_err() {
+            error!("a worker panicked while it refreshed the token, which will be tried again");
+        }
     }
 
     /// Drops the connection that is kept, if any.
@@ -464,6 +492,32 @@ mod tests {
             let detail = client(&peer).attempt(&sent).detail.expect("it said something");
             assert!(detail.contains("[value]"), "{detail}");
             assert!(!detail.contains(['1', '4', 'A', '#']), "{detail}");
+        }
+    }
+
+    #[test]
+    fn an_idle_worker_refreshes_the_token_if_that_is_its_to_do() {
+        let granting =
+            |seen: &Seen| answer(200, &format!(r#"{{"access_token":"t{}","expires_in":3}}"#, 1 + seen.index));
+        let [idle, refreshing] = [StandIn::new(granting), StandIn::new(granting)];
+        let clients = [client(&idle), client(&refreshing).refreshing_token()];
+        let workers = clients.map(|client| {
+            let (jobs, queue) = crossbeam_channel::bounded(1);
+            let worker = thread::spawn(move || {
+                client.tokens.bearer().expect("a token");
+                next_job(&client, &queue, Duration::from_millis(1)).map(drop)
+            });
+            (jobs, worker)
+        });
+        refreshing.await_requests(2);
+        let begin = Instant::now();
+        refreshing.await_requests(3);
+        // Half its life; it is not asked for over and over.
+        assert!(begin.elapsed() >= Duration::from_secs(1), "{:?}", begin.elapsed());
+        assert_eq!(1, idle.requests().len());
+        for (jobs, worker) in workers {
+            drop(jobs);
+            assert_eq!(Err(RecvError), worker.join().expect("no panic"));
         }
     }
 

@@ -92,6 +92,12 @@ impl TokenPolicy {
         self.next_try
     }
 
+    /// Returns from when on somebody should ask, so that there is a token at hand whenever one is needed: when the one
+    /// that is held is to be renewed, at once where none is held, and not before [`TokenPolicy::next_try`].
+    pub fn refresh_due(&self) -> u64 {
+        self.held.as_ref().map_or(0, |held| held.renew_at).max(self.next_try)
+    }
+
     /// Takes in the token that a flight brought: it is good for `life_ms` from `asked_at`, when it was asked for, since
     /// nobody knows when on the way it was made.
     ///
@@ -190,6 +196,22 @@ mod tests {
         policy.failed(99_999, 100, 0);
         assert_eq!(("wait", 100_099), id(policy.next(100_000)));
         assert_eq!(("fetch", 0), id(policy.next(100_099)));
+    }
+
+    #[test]
+    fn a_refresh_is_due_when_a_token_is_to_be_renewed_or_a_pause_is_over() {
+        let mut policy = TokenPolicy::default();
+        assert_eq!(0, policy.refresh_due(), "there is none");
+        policy.next(0);
+        policy.failed(5, 100, 0);
+        assert_eq!(105, policy.refresh_due());
+        policy.fetched(200, "one", 100_000);
+        assert_eq!(70_200, policy.refresh_due());
+        assert_eq!(("refresh", 1), id(policy.next(70_200)));
+        policy.failed(70_300, 100, 0);
+        assert_eq!(70_400, policy.refresh_due());
+        policy.refused(1);
+        assert_eq!(70_400, policy.refresh_due());
     }
 
     #[test]

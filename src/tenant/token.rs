@@ -147,6 +147,11 @@ impl Tokens {
         Err(NoToken { retry_in, why })
     }
 
+    /// Returns when somebody should call [`Tokens::bearer`] who needs no token, so that those who do needn't wait.
+    pub fn refresh_due(&self) -> Instant {
+        self.shared.at(self.shared.state().policy.refresh_due())
+    }
+
     /// Says that the tenant refused the token with this number. If it is the current one, the next to need a token
     /// asks for a new one; any number of refusals of one token cause one request.
     pub fn refused(&self, id: u64) {
@@ -169,6 +174,10 @@ impl Shared {
 
     fn now_ms(&self) -> u64 {
         u64::try_from(self.origin.elapsed().as_millis()).expect("a process doesn't live that long")
+    }
+
+    fn at(&self, ms: u64) -> Instant {
+        self.origin + Duration::from_millis(ms)
     }
 
     /// Asks for a token and takes in what came of it. For whoever the policy told to, and nobody else.
@@ -224,6 +233,7 @@ impl Flight<'_> {
             Ok(grant) => {
                 let token = state.policy.fetched(asked_at, &grant.bearer, grant.life_ms);
                 state.why.clear();
+                shared.status.set_token_until(shared.at(asked_at.saturating_add(grant.life_ms)));
                 shared.say(&mut state, Link::Up);
                 info!(token = token.id, expires_in_s = grant.life_ms / 1000; "token fetched");
             }
@@ -297,7 +307,7 @@ mod tests {
     }
 
     fn token_line(status: &Status) -> String {
-        status.lines().remove(0).1
+        status.lines(Instant::now()).remove(0).1
     }
 
     fn bearer(tokens: &Tokens) -> (u64, String) {

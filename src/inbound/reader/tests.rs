@@ -109,7 +109,7 @@ impl Rig {
 
     fn websocket_line(&self) -> String {
         self.status
-            .lines()
+            .lines(Instant::now())
             .into_iter()
             .map(|(_, line)| line)
             .find(|line| line.starts_with("websocket"))
@@ -352,6 +352,17 @@ fn pings_are_answered_and_silence_is_an_end() {
     assert!((3..=10).contains(&pings), "{pings} pings");
     // From here it reads no more, and so answers none.
     rig.await_status("nothing came for 0.6 s");
+    rig.works(&mut rig.accept());
+}
+
+#[test]
+fn a_peer_that_pings_and_never_reads_is_dead() {
+    let rig = Rig::new(Timings { silence: Duration::from_millis(500), ..QUICK });
+    let mut server = rig.accept();
+    let pings = frames(&vec![Message::Ping("x".repeat(125).into()); 500]);
+    let flood = thread::spawn(move || while server.get_mut().write_all(&pings).is_ok() {});
+    rig.await_status("the tenant read nothing for 0.5 s");
+    flood.join().unwrap();
     rig.works(&mut rig.accept());
 }
 
