@@ -28,7 +28,7 @@ impl Run {
         let tenant = settings.tenant(&self.tenant);
         let config = settings.service(&self.service, tenant);
         let (config, log) = settings.finish(config.zip(log))?;
-        init(log.level, log.format, Out::Stderr);
+        init(log.level, log.format, Out::Stderr)?;
 
         let path = config.ivr.clone();
         let ivr = read_tree(&path)?;
@@ -65,7 +65,6 @@ impl Run {
             }
         };
         let report = service.stop();
-        log::logger().flush();
         match died {
             Some(name) => Err(Error::ThreadDied(name)),
             None if report.is_none() => Err(Error::ThreadDied("calls".to_owned())),
