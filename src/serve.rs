@@ -9,6 +9,8 @@
 //!
 //! They stop from source to sink: first what brings events, then `calls` once it has drained, then the
 //! workers, whose channel ends with it. What isn't back in time is left behind: the process exits.
+//!
+//! One more thread is older than these and outlives them: `log` writes what all of them say.
 
 use std::sync::Arc;
 use std::thread;
@@ -34,6 +36,8 @@ use crate::tenant::{Net, Tls, Tokens, resolver};
 const DRAIN_MAX: Duration = Duration::from_secs(8);
 /// What hasn't come back this long after the stop was asked for is left behind.
 const STOP_MAX: Duration = Duration::from_secs(9);
+/// How long the reader of the log may take after a second signal.
+const LAST_WORDS_MAX: Duration = Duration::from_millis(200);
 /// Enough for a TLS handshake and a request with room to spare (32 KiB were, measured).
 const STACK: usize = 256 * 1024;
 /// Causes to stop: a signal or two, and each thread that leaves. More say nothing new.
@@ -283,12 +287,12 @@ pub fn watch_signals(causes: Sender<Cause>) -> Result<(), Error> {
             if signal == SIGHUP {
                 let _ = causes.try_send(Cause::Reload);
             } else if std::mem::replace(&mut stopping, true) {
-                warn!("a second signal: leaving at once");
-                log::logger().flush();
+                warn!("a second signal: leaving at once, updates that still wait are lost");
+                crate::observe::log::flush_within(LAST_WORDS_MAX);
                 std::process::exit(128 + signal);
             } else {
-                info!("stopping; a second signal leaves at once");
                 let _ = causes.try_send(Cause::Stop);
+                info!("stopping; a second signal leaves at once");
             }
         }
     })

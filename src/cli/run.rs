@@ -36,7 +36,7 @@ impl Run {
         }
         let (config, log) = settings.finish(config.zip(log))?;
         let ivr = ivr?;
-        init(log.level, log.format, Out::Stderr);
+        init(log.level, log.format, Out::Stderr)?;
 
         let (tenant, simulator) = (&config.tenant, config.simulator);
         info!(
@@ -71,7 +71,6 @@ impl Run {
             }
         };
         let report = service.stop();
-        log::logger().flush();
         match died {
             Some(name) => Err(Error::ThreadDied(name)),
             None if report.is_none() => Err(Error::ThreadDied("calls".to_owned())),

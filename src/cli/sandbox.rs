@@ -1,7 +1,7 @@
 //! `dtmfd sandbox`: the real service against a stand-in tenant in the same process.
 
 use std::collections::HashSet;
-use std::io::{self, ErrorKind, Write as _};
+use std::io::{self, ErrorKind};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use crate::engine::{Answer, Ivr};
 use crate::error::Error;
 use crate::inbox::Ask;
 use crate::local::Listen;
-use crate::observe::log::{Format, Out, init};
+use crate::observe::log::{Format, Out, init, last_words};
 use crate::press::{self, Step};
 use crate::sandbox::{Callers, Fail, Faults, Post, PressSpec, Seen, StandIn, parse_duration};
 use crate::serve::{Cause, Service, watch_signals};
@@ -32,6 +32,11 @@ const OPEN_MAX: Duration = Duration::from_secs(15);
 /// How long variables may be on their way after the last call ended. Longer than the longest faults
 /// that make sense.
 const ARRIVE_MAX: Duration = Duration::from_secs(600);
+/// How long who reads the journey may take for the end of it. A signal meanwhile has to wait as long, so
+/// it is less than the 10 s it may take.
+const READ_MAX: Duration = Duration::from_secs(8);
+/// How long after a signal, when most of the 10 s may be over.
+const HURRY: Duration = Duration::from_millis(200);
 /// How often we look whether they have arrived.
 const LOOK: Duration = Duration::from_millis(20);
 
@@ -78,7 +83,7 @@ impl Sandbox {
             None if has_tree() => (TREE.to_owned(), read_tree(Path::new(TREE))?),
             None => (SAMPLE_NAME.to_owned(), walkable(crate::tree::load(SAMPLE), SAMPLE_NAME, SAMPLE)?),
         };
-        init(log.level, log.format, Out::Stdout);
+        init(log.level, log.format, Out::Stdout)?;
 
         let (opened, open) = bounded(1);
         let faults = Faults { fail: self.fail, drop_every: self.drop, slow: self.slow };
@@ -113,11 +118,13 @@ impl Sandbox {
         service.stop();
         let (pressed, complaints) = callers.verdict(&tenant);
         tenant.stop();
-        log::logger().flush();
         match stopped {
             Some(Cause::ThreadLeft(name)) => Err(Error::ThreadDied(name)),
             _ if !self.exit => Ok(ExitCode::SUCCESS),
-            _ => Ok(verdict(pressed, &complaints)),
+            _ => {
+                let patience = if stopped.is_some() { HURRY } else { READ_MAX };
+                Ok(verdict(pressed, &complaints, patience))
+            }
         }
     }
 
@@ -219,14 +226,13 @@ fn tell(seen: Seen, raw: &HashSet<Arc<str>>) {
 }
 
 /// Says how it went, as the last line, and makes the exit code of it.
-fn verdict(pressed: usize, complaints: &[String]) -> ExitCode {
+fn verdict(pressed: usize, complaints: &[String], patience: Duration) -> ExitCode {
     let calls = if pressed == 1 { "1 call".to_owned() } else { format!("{pressed} calls") };
     let (line, code) = match complaints {
         [] => (format!("ok: {calls} pressed, all ended as asked and their variables arrived"), 0),
         _ => (format!("failed: {}", complaints.join("; ")), 1),
     };
-    // If nobody can read it, the exit code still tells.
-    let _ = writeln!(io::stdout(), "{line}");
+    last_words(Out::Stdout, &line, patience);
     ExitCode::from(code)
 }
 

@@ -1,21 +1,33 @@
 //! Logging: one event is one line and one write; what repeats itself is summed up.
+//!
+//! Who logs never waits for who reads the log: see `queue`.
 
 mod line;
+mod queue;
 mod repeats;
 
 use std::env;
 use std::fmt;
 use std::fs::File;
-use std::io::{self, ErrorKind, IsTerminal, Write};
+use std::io::{self, IsTerminal, Write};
 use std::os::fd::AsFd;
 use std::str::FromStr;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
+use log::kv::Key;
 use log::{Level, LevelFilter, Log, Metadata, Record};
 
+use crate::error::Error;
 use line::{Renderer, Style};
-use repeats::{Repeats, Saying};
+use queue::Queue;
+use repeats::{Event, Repeats, Saying};
+
+/// How long a flush waits for the reader of the log.
+const FLUSH_MAX: Duration = Duration::from_millis(500);
+
+/// This process's logger, once [`init`] has been called.
+static LOGGER: OnceLock<Logger<ToOut>> = OnceLock::new();
 
 /// What lines look like (`--log-format`).
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
@@ -104,28 +116,88 @@ impl Out {
 ///
 /// Events of other crates are said from `warn` on, whatever `level` is: below that some show headers, and
 /// so tokens. Where `out` is closed nothing is said.
-pub fn init(level: LevelFilter, format: Format, out: Out) {
+///
+/// # Errors
+///
+/// Returns why the thread that writes can't be started.
+pub fn init(level: LevelFilter, format: Format, out: Out) -> Result<(), Error> {
     let is_set = |name| env::var_os(name).is_some_and(|value| !value.is_empty());
     let style = format.style(is_set("JOURNAL_STREAM"), out.is_terminal(), is_set("NO_COLOR"));
     let file = out.open().ok();
-    let sink = move |line: &[u8]| {
-        if let Some(file) = &file {
-            write_at_once(file, line);
-        }
-    };
-    if log::set_boxed_logger(Box::new(Logger::new(level, style, sink))).is_ok() {
+    let sink = ToOut { out, queue: file.is_some().then(Queue::default) };
+    let mut is_first = false;
+    let logger = LOGGER.get_or_init(|| {
+        is_first = true;
+        Logger::new(level, style, sink)
+    });
+    if !is_first {
+        return Ok(());
+    }
+    if let (Some(file), Some(queue)) = (file, &logger.sink.queue) {
+        queue
+            .start(file, |n_dropped| logger.dropped(n_dropped))
+            .map_err(|source| Error::System { what: "cannot start a thread", source })?;
+    }
+    if log::set_logger(logger).is_ok() {
         log::set_max_level(level);
+    }
+    Ok(())
+}
+
+/// Says all that has been logged, and waits until it is written, for `max` at most.
+pub fn flush_within(max: Duration) {
+    if let Some(logger) = LOGGER.get() {
+        logger.sum_up();
+        logger.sink.wait(max);
     }
 }
 
-/// Writes a line with one write(2); what is left after a short one follows. There is nobody to tell of an error.
-fn write_at_once(mut file: &File, mut line: &[u8]) {
-    while !line.is_empty() {
-        match file.write(line) {
-            Ok(0) => return,
-            Ok(n) => line = &line[n..],
-            Err(error) if error.kind() == ErrorKind::Interrupted => (),
-            Err(_) => return,
+/// Writes a line that is no event to `out`, after all that has been logged.
+///
+/// Where `out` is where the log goes, its reader is waited for `max` at most. If nobody can read the line,
+/// the exit code still tells.
+pub fn last_words(out: Out, line: &str, max: Duration) {
+    if let Some(logger) = LOGGER.get()
+        && logger.sink.out == out
+        && let Some(queue) = &logger.sink.queue
+    {
+        logger.sum_up();
+        queue.put_last(format!("{line}\n").into_bytes(), |n_dropped| logger.dropped(n_dropped));
+        queue.wait(max);
+        return;
+    }
+    flush_within(FLUSH_MAX);
+    let _ = match out {
+        Out::Stderr => writeln!(io::stderr(), "{line}"),
+        Out::Stdout => writeln!(io::stdout(), "{line}"),
+    };
+}
+
+/// Where a logger's lines go to.
+trait Sink: Send + Sync {
+    /// Takes a line, without waiting for who reads it.
+    fn put(&self, line: Vec<u8>);
+
+    /// Waits until every line has been written, for `max` at most.
+    fn wait(&self, max: Duration);
+}
+
+/// The sink of this process's logger; it has no queue where `out` is closed.
+struct ToOut {
+    out: Out,
+    queue: Option<Queue>,
+}
+
+impl Sink for ToOut {
+    fn put(&self, line: Vec<u8>) {
+        if let Some(queue) = &self.queue {
+            queue.put(line);
+        }
+    }
+
+    fn wait(&self, max: Duration) {
+        if let Some(queue) = &self.queue {
+            queue.wait(max);
         }
     }
 }
@@ -137,7 +209,7 @@ struct Logger<S> {
     sink: S,
 }
 
-impl<S: Fn(&[u8]) + Send + Sync> Logger<S> {
+impl<S: Sink> Logger<S> {
     fn new(level: LevelFilter, style: Style, sink: S) -> Logger<S> {
         Logger { level, renderer: Renderer::new(style), repeats: Mutex::default(), sink }
     }
@@ -146,15 +218,34 @@ impl<S: Fn(&[u8]) + Send + Sync> Logger<S> {
         self.repeats.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Says this, outside of the lock: a reader that is slow to take lines holds up who logs, not everyone.
+    /// Says this, outside of the lock.
     fn say(&self, sayings: Vec<Saying>, at: SystemTime) {
         for Saying { level, body, repeats } in sayings {
-            (self.sink)(&self.renderer.line(level, &body, repeats, at));
+            self.sink.put(self.renderer.line(level, &body, repeats, at));
         }
+    }
+
+    /// Says all that has been counted and not yet summed up.
+    fn sum_up(&self) {
+        let sayings = self.repeats().due(Instant::now(), Duration::ZERO);
+        self.say(sayings, SystemTime::now());
+    }
+
+    /// Returns the line that says how many were dropped.
+    fn dropped(&self, n: u64) -> Vec<u8> {
+        let lines = if n == 1 { "1 log line was dropped" } else { &format!("{n} log lines were dropped") };
+        let body = self.renderer.body(
+            &Record::builder()
+                .level(Level::Warn)
+                .target(module_path!())
+                .args(format_args!("{lines}: the reader of the log does not keep up"))
+                .build(),
+        );
+        self.renderer.line(Level::Warn, &body, 0, SystemTime::now())
     }
 }
 
-impl<S: Fn(&[u8]) + Send + Sync> Log for Logger<S> {
+impl<S: Sink> Log for Logger<S> {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
         let target = metadata.target();
         let ours = target == "dtmfd" || target.starts_with("dtmfd::");
@@ -164,17 +255,21 @@ impl<S: Fn(&[u8]) + Send + Sync> Log for Logger<S> {
 
     fn log(&self, record: &Record<'_>) {
         if self.enabled(record.metadata()) {
-            let body = self.renderer.body(record);
-            let level: Level = record.level();
-            let sayings = self.repeats().take(level, body, Instant::now());
+            let event = Event {
+                level: record.level(),
+                call: record.key_values().get(Key::from_str("call")).map(|call| call.to_string()),
+                body: self.renderer.body(record),
+            };
+            let sayings = self.repeats().take(event, Instant::now());
             self.say(sayings, SystemTime::now());
         }
     }
 
-    /// Says all that has been counted and not yet summed up.
+    /// Says all that has been counted and not yet summed up, and waits until everything is written, for
+    /// at most 500 ms.
     fn flush(&self) {
-        let sayings = self.repeats().due(Instant::now(), Duration::ZERO);
-        self.say(sayings, SystemTime::now());
+        self.sum_up();
+        self.sink.wait(FLUSH_MAX);
     }
 }
 
@@ -183,6 +278,14 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
+
+    impl<F: Fn(&[u8]) + Send + Sync> Sink for F {
+        fn put(&self, line: Vec<u8>) {
+            self(&line);
+        }
+
+        fn wait(&self, _: Duration) {}
+    }
 
     /// Logs these targets, levels and messages, flushes, and returns the lines.
     fn log(level: LevelFilter, events: &[(&str, Level, &str)]) -> Vec<String> {
@@ -250,16 +353,49 @@ mod tests {
     }
 
     #[test]
-    fn a_line_is_one_write() {
-        let (ours, theirs) = std::os::unix::net::UnixDatagram::pair().unwrap();
-        let file = File::from(std::os::fd::OwnedFd::from(ours));
-        let logger = Logger::new(LevelFilter::Info, Style::Json, |line: &[u8]| write_at_once(&file, line));
+    fn an_event_is_one_line() {
+        let lines = Mutex::new(Vec::new());
+        let logger = Logger::new(LevelFilter::Info, Style::Json, |line: &[u8]| {
+            lines.lock().unwrap().push(String::from_utf8(line.to_vec()).unwrap());
+        });
         let pairs = [("a", 1), ("b", 2)];
         logger
             .log(&Record::builder().target("dtmfd").args(format_args!("x {}", 1)).key_values(&pairs).build());
-        let mut datagram = [0; 4096];
-        let n = theirs.recv(&mut datagram).unwrap();
-        assert!(datagram[..n].starts_with(b"{\"ts\":") && datagram[..n].ends_with(b",\"a\":1,\"b\":2}\n"));
+        let lines = lines.lock().unwrap();
+        assert_eq!(1, lines.len());
+        assert!(lines[0].starts_with("{\"ts\":") && lines[0].ends_with(",\"a\":1,\"b\":2}\n"));
+    }
+
+    #[test]
+    fn warnings_of_two_calls_are_two_lines_and_numbers_make_no_difference() {
+        let lines = Mutex::new(Vec::new());
+        let logger = Logger::new(LevelFilter::Info, Style::Journald, |line: &[u8]| {
+            lines.lock().unwrap().push(String::from_utf8(line.to_vec()).unwrap());
+        });
+        for (call, attempts) in [("c1", 1), ("c2", 20), ("c1", 3)] {
+            let pairs: &[(&str, &dyn log::kv::ToValue)] = &[("call", &call), ("attempts", &attempts)];
+            let mut record = Record::builder();
+            record.level(Level::Warn).target("dtmfd").key_values(&pairs);
+            logger.log(&record.args(format_args!("parked")).build());
+        }
+        logger.flush();
+        assert_eq!(
+            vec![
+                "<4>parked call=c1 attempts=1\n",
+                "<4>parked call=c2 attempts=20\n",
+                "<4>parked call=c1 attempts=3 repeated=1\n"
+            ],
+            *lines.lock().unwrap()
+        );
+    }
+
+    #[test]
+    fn what_was_dropped_is_told_in_the_style_of_the_log() {
+        let logger = |style| Logger::new(LevelFilter::Info, style, |_: &[u8]| ());
+        let told = |style, n| String::from_utf8(logger(style).dropped(n)).unwrap();
+        let said = "<4>1 log line was dropped: the reader of the log does not keep up\n";
+        assert_eq!(said, told(Style::Journald, 1));
+        assert!(told(Style::Json, 7).contains(r#""msg":"7 log lines were dropped: the reader"#));
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! The real binary, run as people run it: exit codes, signals, and an independent tenant over TLS.
 
-use std::io::{Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
-use std::process::Command;
+use std::process::{Child, ChildStderr, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use dtmfd::engine::Key;
@@ -349,6 +349,108 @@ fn a_second_sigterm_leaves_at_once() {
     let (status, text) = program.end(Duration::from_secs(3));
     assert_eq!(Some(128 + 15), status.code(), "{text}");
     assert!(second.elapsed() < Duration::from_secs(3));
+    assert!(text.contains("are lost"), "{text}");
+}
+
+/// As [`service`], but nobody reads what it says once it is open: the pipe is full when this returns. It
+/// does so with the address of the local API.
+fn unread_service(faults: Faults, calls: usize, folder: &Scratch) -> (Unread, StandIn, String) {
+    let tenant = StandIn::start(faults, |_| ()).expect("it listens");
+    let tree = folder.write("one-key.json", ONE_KEY);
+    let url = tenant.url();
+    let mut command = dtmfd(&["run", "--tenant", "t", "--client-id", "c", "--listen", "127.0.0.1:0"]);
+    command
+        .args(["--api-url", &url, "--ivr", &tree, "--workers", "8", "--log", "debug", "--log-format", "json"])
+        .env("CXONE_CLIENT_SECRET", "s")
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped());
+    let mut child = command.spawn().expect("it starts");
+    let mut lines = BufReader::new(child.stderr.take().expect("it is piped"));
+    let (mut address, mut is_open) = (None, false);
+    while address.is_none() || !is_open {
+        let mut line = String::new();
+        assert!(lines.read_line(&mut line).expect("it is text") > 0, "it ended");
+        is_open |= line.contains("websocket open");
+        if let Some((_, rest)) = line.split_once(r#""address":""#) {
+            address = rest.split('"').next().map(str::to_owned);
+        }
+    }
+    let key = Key::parse('1').expect("a key");
+    for call in 0..calls {
+        tenant.press(&format!("call-{call}"), key).expect("there is room");
+    }
+    (Unread { child, lines }, tenant, address.expect("it was said"))
+}
+
+struct Unread {
+    child: Child,
+    lines: BufReader<ChildStderr>,
+}
+
+impl Unread {
+    fn terminate(&self) {
+        let status = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status();
+        assert!(status.expect("kill runs").success());
+    }
+
+    #[track_caller]
+    fn end(mut self, within: Duration) -> (Option<i32>, String) {
+        let deadline = Instant::now() + within;
+        let status = loop {
+            if let Some(status) = self.child.try_wait().expect("it can be waited for") {
+                break status;
+            }
+            assert!(Instant::now() < deadline, "still running after {within:?}");
+            std::thread::sleep(Duration::from_millis(10));
+        };
+        let mut text = String::new();
+        self.lines.read_to_string(&mut text).expect("it is text");
+        assert!(text.len() > 32 * 1024, "the pipe was not full: {} bytes", text.len());
+        (status.code(), text)
+    }
+}
+
+impl Drop for Unread {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn a_log_that_nobody_reads_holds_nothing_up() {
+    let folder = Scratch::new("unread");
+    // What is said of so many is more than the pipe and the queue before it take.
+    const CALLS: usize = 4000;
+    let (unread, tenant, address) = unread_service(Faults::default(), CALLS, &folder);
+    let deadline = Instant::now() + PATIENCE;
+    while (0..CALLS).any(|call| tenant.accepted(&format!("call-{call}")).is_none()) {
+        assert!(Instant::now() < deadline, "not every call was delivered");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let mut stream = TcpStream::connect(&address).expect("it listens");
+    stream.set_read_timeout(Some(PATIENCE)).expect("a timeout can be set");
+    let request = format!("GET /livez HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).expect("it reads");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("it answers and closes");
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    unread.terminate();
+    let (code, text) = unread.end(Duration::from_secs(10));
+    assert_eq!(Some(0), code, "{text}");
+    let whole = text.rsplit_once('\n').expect("there are lines").0;
+    assert!(whole.lines().all(|line| line.starts_with('{') && line.ends_with('}')), "{text}");
+}
+
+#[test]
+fn a_second_sigterm_leaves_at_once_though_nobody_reads_the_log() {
+    let folder = Scratch::new("unread-second");
+    let (unread, _tenant, _) = unread_service(failing(), 2000, &folder);
+    std::thread::sleep(Duration::from_secs(2));
+    unread.terminate();
+    std::thread::sleep(Duration::from_millis(300)); // Two of the same at once are one.
+    unread.terminate();
+    assert_eq!(Some(128 + 15), unread.end(Duration::from_secs(3)).0);
 }
 
 #[test]

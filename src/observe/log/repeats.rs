@@ -1,4 +1,7 @@
 //! What has been said already: a repeated line is said once, then summed up.
+//!
+//! Warnings and errors that differ in their numbers only are the same line: whatever fails again and again
+//! says how often it did or how long it will wait. What is said of another call is another line.
 
 use std::time::{Duration, Instant};
 
@@ -18,10 +21,35 @@ pub(super) struct Repeats {
 }
 
 struct Said {
-    level: Level,
-    body: String,
+    /// As it came last.
+    event: Event,
     at: Instant,
     repeats: u64,
+}
+
+/// What somebody logs.
+#[derive(Clone)]
+pub(super) struct Event {
+    pub(super) level: Level,
+    /// The call it is about.
+    pub(super) call: Option<String>,
+    pub(super) body: String,
+}
+
+impl Event {
+    fn repeats(&self, other: &Event) -> bool {
+        let same_body = if self.level <= Level::Warn {
+            let words = |body| str::bytes(body).filter(|byte| !byte.is_ascii_digit());
+            words(&self.body).eq(words(&other.body))
+        } else {
+            self.body == other.body
+        };
+        self.level == other.level && self.call == other.call && same_body
+    }
+
+    fn said(self, repeats: u64) -> Saying {
+        Saying { level: self.level, body: self.body, repeats }
+    }
 }
 
 /// A line to be said.
@@ -34,21 +62,21 @@ pub(super) struct Saying {
 }
 
 impl Repeats {
-    /// Takes in a line that came at `now`, and returns what is to be said.
-    pub(super) fn take(&mut self, level: Level, body: String, now: Instant) -> Vec<Saying> {
+    /// Takes in an event that came at `now`, and returns what is to be said.
+    pub(super) fn take(&mut self, event: Event, now: Instant) -> Vec<Saying> {
         let mut sayings = self.due(now, SUM_UP);
-        let same = |said: &&mut Said| said.level == level && said.body == body;
-        if let Some(said) = self.said.iter_mut().find(same) {
+        if let Some(said) = self.said.iter_mut().find(|said| event.repeats(&said.event)) {
+            said.event = event;
             said.repeats += 1;
             return sayings;
         }
         if self.said.len() == REMEMBERED_MAX {
             // The one said longest ago makes room, and what was counted of it isn't lost.
-            let Said { level, body, repeats, .. } = self.said.remove(0);
-            sayings.extend((repeats > 0).then_some(Saying { level, body, repeats }));
+            let Said { event, repeats, .. } = self.said.remove(0);
+            sayings.extend((repeats > 0).then(|| event.said(repeats)));
         }
-        sayings.push(Saying { level, body: body.clone(), repeats: 0 });
-        self.said.push(Said { level, body, at: now, repeats: 0 });
+        sayings.push(event.clone().said(0));
+        self.said.push(Said { event, at: now, repeats: 0 });
         sayings
     }
 
@@ -59,9 +87,9 @@ impl Repeats {
             .partition::<Vec<_>, _>(|said| now.saturating_duration_since(said.at) >= age);
         self.said = rest;
         let counted = due.into_iter().filter(|said| said.repeats > 0);
-        let summed_up = counted.map(|Said { level, body, repeats, .. }| {
-            self.said.push(Said { level, body: body.clone(), at: now, repeats: 0 });
-            Saying { level, body, repeats }
+        let summed_up = counted.map(|Said { event, repeats, .. }| {
+            self.said.push(Said { event: event.clone(), at: now, repeats: 0 });
+            event.said(repeats)
         });
         summed_up.collect()
     }
@@ -71,13 +99,17 @@ impl Repeats {
 mod tests {
     use super::*;
 
+    fn event(level: Level, body: impl Into<String>) -> Event {
+        Event { level, call: None, body: body.into() }
+    }
+
     /// Plays lines that come at these seconds, and returns what is said when.
     fn play(lines: &[(u64, &str)]) -> Vec<String> {
         let (mut repeats, begin) = (Repeats::default(), Instant::now());
         let mut said = Vec::new();
         for &(s, body) in lines {
             let now = begin + Duration::from_secs(s);
-            for saying in repeats.take(Level::Info, body.to_owned(), now) {
+            for saying in repeats.take(event(Level::Info, body), now) {
                 said.push(format!("{s} {} {}", saying.body, saying.repeats));
             }
         }
@@ -102,7 +134,7 @@ mod tests {
         let mut n_counted = 0;
         for i in 0..1000 {
             for _ in 0..3 {
-                let sayings = repeats.take(Level::Warn, format!("line {i}"), now);
+                let sayings = repeats.take(event(Level::Info, format!("line {i}")), now);
                 n_counted += sayings.iter().map(|saying| saying.repeats).sum::<u64>();
             }
             assert!(repeats.said.len() <= REMEMBERED_MAX);
@@ -116,8 +148,30 @@ mod tests {
     fn the_same_words_at_another_level_are_another_line() {
         let mut repeats = Repeats::default();
         let now = Instant::now();
-        assert_eq!(1, repeats.take(Level::Warn, "a".to_owned(), now).len());
-        assert_eq!(1, repeats.take(Level::Info, "a".to_owned(), now).len());
-        assert_eq!(0, repeats.take(Level::Info, "a".to_owned(), now).len());
+        assert_eq!(1, repeats.take(event(Level::Warn, "a"), now).len());
+        assert_eq!(1, repeats.take(event(Level::Info, "a"), now).len());
+        assert_eq!(0, repeats.take(event(Level::Info, "a"), now).len());
+    }
+
+    #[test]
+    fn numbers_make_another_line_below_a_warning_only_and_calls_make_one_at_every_level() {
+        for (level, n_expected) in
+            [(Level::Error, 1), (Level::Warn, 1), (Level::Info, 3), (Level::Debug, 3), (Level::Trace, 3)]
+        {
+            let mut repeats = Repeats::default();
+            let now = Instant::now();
+            let mut n_said = |event| repeats.take(event, now).len();
+            let said: usize =
+                [5, 250, 1000].map(|ms| n_said(event(level, format!("lost retry_ms={ms}")))).iter().sum();
+            assert_eq!(n_expected, said, "{level}");
+            assert_eq!(1, n_said(event(level, "gone retry_ms=5")), "{level}");
+            for call in ["c1", "c2"] {
+                assert_eq!(1, n_said(Event { call: Some(call.to_owned()), ..event(level, call) }), "{level}");
+            }
+            let summed_up = repeats.due(now, Duration::ZERO);
+            let bodies: Vec<_> = summed_up.iter().map(|saying| (&*saying.body, saying.repeats)).collect();
+            let expected = if n_expected == 1 { vec![("lost retry_ms=1000", 2)] } else { Vec::new() };
+            assert_eq!(expected, bodies, "the last one is shown");
+        }
     }
 }
