@@ -82,7 +82,10 @@ fn next_job(client: &Client, jobs: &Receiver<Attempt>, idle_max: Duration) -> Re
         Err(RecvTimeoutError::Disconnected) => return Err(RecvError),
         Ok(job) => return Ok(job),
     }
-    while client.refreshes_token {
+    if !client.refreshes_token {
+        return jobs.recv();
+    }
+    loop {
         let wait = client.tokens.refresh_due().saturating_duration_since(Instant::now());
         match jobs.recv_timeout(wait.max(REFRESH_PAUSE)) {
             Err(RecvTimeoutError::Timeout) => client.refresh_token(),
@@ -90,7 +93,6 @@ fn next_job(client: &Client, jobs: &Receiver<Attempt>, idle_max: Duration) -> Re
             Ok(job) => return Ok(job),
         }
     }
-    jobs.recv()
 }
 
 /// What came of an attempt, and what to tell an operator beside it.
