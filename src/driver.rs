@@ -8,8 +8,8 @@ use crossbeam_channel::{RecvTimeoutError, Sender};
 use log::{debug, error, info, warn};
 
 use crate::engine::{
-    Answer, AskId, Attempt, CallId, Calls, Endpoint, Event, NodeId, Output, Reason, Source, Summary, Tick,
-    Verdict,
+    Answer, AskId, Attempt, CallId, Calls, Counts, Endpoint, Event, NodeId, Output, Reason, Source, Summary,
+    Tick, Verdict,
 };
 use crate::inbox::{Batch, Incoming, Outlet};
 use crate::observe::latency::{self, Latency};
@@ -169,6 +169,10 @@ impl Driver {
         info!("updates, call's end to acknowledged: {acknowledged}");
         for (verdict, count) in Verdict::ALL.into_iter().zip(self.verdicts).filter(|&(_, count)| count > 0) {
             info!(verdict = verdict.name(), count; "digits judged");
+        }
+        let Counts { reordered, refused, discarded, forgotten } = self.calls.counts();
+        if reordered + refused + discarded + forgotten > 0 {
+            info!(reordered, refused, discarded, forgotten; "events out of order, calls refused, discarded, forgotten early");
         }
         Report { left, decided, acknowledged }
     }
