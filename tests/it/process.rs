@@ -271,25 +271,19 @@ fn a_wrong_command_line_is_a_usage_error() {
 const ONE_KEY: &str =
     r#"{ "rootNode": "a", "nodes": { "a": { "choices": { "1": { "outcome": "one" } } } } }"#;
 
+/// The service, on a free port, against the tenant at `url`; its secret is still to be told.
+fn run_against(url: &str, tree: &str) -> Command {
+    let mut command = dtmfd(&["run", "--tenant", "t", "--client-id", "c", "--listen", "127.0.0.1:0"]);
+    command.args(["--api-url", url, "--ivr", tree]);
+    command
+}
+
 /// The service against a stand-in tenant with faults, with `calls` ended at once.
 fn service(faults: Faults, calls: usize, folder: &Scratch) -> (Program, StandIn) {
     let tenant = StandIn::start(faults, |_| ()).expect("it listens");
     let tree = folder.write("one-key.json", ONE_KEY);
     let url = tenant.url();
-    let arguments = [
-        "run",
-        "--tenant",
-        "t",
-        "--client-id",
-        "c",
-        "--listen",
-        "127.0.0.1:0",
-        "--api-url",
-        &url,
-        "--ivr",
-        &tree,
-    ];
-    let mut command = dtmfd(&arguments);
+    let mut command = run_against(&url, &tree);
     command
         .args(["--log-format", "human", "--workers", "8"])
         .env("CXONE_CLIENT_SECRET", "s3cr3t-of-the-test");
@@ -495,20 +489,7 @@ fn against_the_independent_tenant(name: &str, options: &[&str]) -> Option<String
     let listening = tenant.wait_for("LISTENING");
     let url = format!("https://localhost:{}", listening.trim_start_matches("LISTENING").trim());
     let tree = root("tests/trees/seed.json").display().to_string();
-    let arguments = [
-        "run",
-        "--tenant",
-        "t",
-        "--client-id",
-        "c",
-        "--listen",
-        "127.0.0.1:0",
-        "--api-url",
-        &url,
-        "--ivr",
-        &tree,
-    ];
-    let mut command = dtmfd(&arguments);
+    let mut command = run_against(&url, &tree);
     command.args(["--ca-file", &ca, "--log", "warn"]).env("CXONE_CLIENT_SECRET", "s");
     let service = Program::start(command);
     let (status, text) = tenant.end(Duration::from_secs(250));
