@@ -11,7 +11,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::bounded;
-use dtmfd::driver::{Clock, Driver};
+use dtmfd::driver::{Clock, Driver, Sinks};
 use dtmfd::engine::{Bounds, Calls, Key, Outcome};
 use dtmfd::inbox::{Incoming, inbox};
 use dtmfd::observe::latency::Latency;
@@ -41,7 +41,8 @@ fn silence(spread: Duration) -> (usize, dtmfd::observe::latency::Summary, Durati
     let clock = Clock::start();
     let bounds = Bounds { calls_max: CALLS, attempts_max: WORKERS };
     let calls = Calls::new(loaded.ivr.expect("the sample is a tree"), bounds, 1, clock.now());
-    let driver = Driver::new(calls, clock, outlet, jobs, Arc::new(Status::default()), None, false);
+    let sinks = Sinks { jobs, commits: None, ends: None };
+    let driver = Driver::new(calls, clock, outlet, sinks, Arc::new(Status::default()), false);
     let driver = thread::spawn(move || driver.run());
 
     // What was pressed when: the sink needs it to tell how late an update is.

@@ -8,10 +8,10 @@ use crossbeam_channel::{RecvTimeoutError, Sender};
 use log::{debug, error, info, warn};
 
 use crate::engine::{
-    Answer, AskId, Attempt, CallId, Calls, Counts, Endpoint, Event, NodeId, Output, Reason, Source, Summary,
-    Tick, Verdict,
+    Answer, AskId, Attempt, CallId, Calls, Commit, Counts, Endpoint, Event, Keeping, NodeId, Output, Reason,
+    Source, Summary, TREES_MAX, Tick, Verdict,
 };
-use crate::inbox::{Batch, Incoming, Outlet};
+use crate::inbox::{Batch, Incoming, Kept, Outlet};
 use crate::observe::latency::{self, Latency};
 use crate::observe::status::Status;
 
@@ -76,12 +76,24 @@ pub struct Report {
     pub acknowledged: latency::Summary,
 }
 
+/// Where what the engine wants done goes.
+pub struct Sinks {
+    /// Attempts, to the workers. It has room for every one that the engine may have in flight.
+    pub jobs: Sender<Attempt>,
+    /// Transactions, to the store, where anything is kept. It has room for one.
+    pub commits: Option<Sender<Commit>>,
+    /// Ends of calls, to whoever listens.
+    pub ends: Option<Sender<CallEnd>>,
+}
+
 /// The engine, and what surrounds it.
 pub struct Driver {
     calls: Calls,
     clock: Clock,
     outlet: Outlet,
     jobs: Sender<Attempt>,
+    /// Where transactions go, where anything is kept.
+    commits: Option<Sender<Commit>>,
     status: Arc<Status>,
     ends: Option<Sender<CallEnd>>,
     log_digits: bool,
@@ -99,6 +111,8 @@ pub struct Driver {
     acknowledged: Latency,
     verdicts: [u64; Verdict::ALL.len()],
     told_full: Option<&'static str>,
+    /// Why the last transaction failed.
+    last_failure: String,
     /// What an operator should know of the last attempt that failed.
     last_detail: Option<Box<str>>,
     drained: Option<Summary>,
@@ -112,22 +126,22 @@ struct Walk {
 }
 
 impl Driver {
-    /// Returns a driver of `calls`, whose time is `clock`'s. `jobs` must have room for every attempt that
-    /// the engine may have in flight.
+    /// Returns a driver of `calls`, whose time is `clock`'s.
     pub fn new(
         calls: Calls,
         clock: Clock,
         outlet: Outlet,
-        jobs: Sender<Attempt>,
+        sinks: Sinks,
         status: Arc<Status>,
-        ends: Option<Sender<CallEnd>>,
         log_digits: bool,
     ) -> Driver {
+        let Sinks { jobs, commits, ends } = sinks;
         Driver {
             calls,
             clock,
             outlet,
             jobs,
+            commits,
             status,
             ends,
             log_digits,
@@ -140,6 +154,7 @@ impl Driver {
             acknowledged: Latency::up_to(ACKNOWLEDGED_MAX),
             verdicts: [0; Verdict::ALL.len()],
             told_full: None,
+            last_failure: String::new(),
             last_detail: None,
             drained: None,
         }
@@ -170,9 +185,12 @@ impl Driver {
         for (verdict, count) in Verdict::ALL.into_iter().zip(self.verdicts).filter(|&(_, count)| count > 0) {
             info!(verdict = verdict.name(), count; "digits judged");
         }
-        let Counts { reordered, refused, discarded, forgotten } = self.calls.counts();
+        let Counts { reordered, refused, discarded, forgotten, undurable, unrecorded } = self.calls.counts();
         if reordered + refused + discarded + forgotten > 0 {
             info!(reordered, refused, discarded, forgotten; "events out of order, calls refused, discarded, forgotten early");
+        }
+        if undurable + unrecorded > 0 {
+            warn!(undurable, unrecorded; "updates that left without being kept, calls left out of the history");
         }
         Report { left, decided, acknowledged }
     }
@@ -190,11 +208,30 @@ impl Driver {
                 self.last_detail = detail.or(self.last_detail.take());
                 self.handle(Event::AttemptFinished { id, outcome }, at);
             }
+            Incoming::Committed(number) => self.handle(Event::Committed(number), Instant::now()),
+            Incoming::CommitFailed { number, why } => {
+                self.last_failure = why;
+                self.handle(Event::CommitFailed(number), Instant::now());
+            }
+            Incoming::StoreLost => self.handle(Event::StoreLost, Instant::now()),
+            Incoming::Found(rows, is_last) => self.take_found(&rows, is_last),
             Incoming::TreeLoaded(ivr) => self.handle(Event::TreeLoaded(ivr), Instant::now()),
             Incoming::Drain(until) => {
                 self.handle(Event::Drain { until: self.clock.received(until) }, Instant::now());
             }
         }
+    }
+
+    /// Takes in rows that could not be read at the start.
+    fn take_found(&mut self, rows: &[Kept], is_last: bool) {
+        let unreadable = rows.iter().filter(|row| self.calls.restore(row.row()).is_err()).count();
+        if unreadable > 0 {
+            error!(unreadable; "kept rows that can't be read are left out");
+        }
+        if is_last {
+            self.calls.restored();
+        }
+        self.act();
     }
 
     fn take_batch(&mut self, mut batch: Box<Batch>) {
@@ -222,7 +259,24 @@ impl Driver {
                     .jobs
                     .try_send(attempt)
                     .expect("`jobs` has room for every attempt in flight, and its workers outlive us"),
-                Output::Began { call } => self.begin(call),
+                Output::Began { call } | Output::Resumed { call } => self.begin(call),
+                Output::Commit(commit) => self
+                    .commits
+                    .as_ref()
+                    .expect("the engine keeps only where there is a store")
+                    .try_send(commit)
+                    .expect("one transaction is in flight at a time, and `store` outlives us"),
+                Output::KeepingIs(keeping) => self.tell_keeping(keeping),
+                Output::TreeTaken(true) => info!("new calls walk the tree that was read last"),
+                Output::TreeTaken(false) => error!(
+                    "the tree stays as it is: calls in progress walk {TREES_MAX} others; try again when some have ended"
+                ),
+                Output::Undurable { update } => {
+                    warn!(call = &*update.call; "the update could not be kept in time and leaves all the same");
+                }
+                Output::DroppedByOperator { update, .. } => {
+                    warn!(call = &*update.call; "an operator dropped the update: it will not be written");
+                }
                 Output::Pressed { call, key, verdict, from, to, masked } => {
                     self.judged(verdict);
                     let shown = if masked || !self.log_digits { '•' } else { key.symbol() };
@@ -340,6 +394,16 @@ impl Driver {
             let (source, outcome, writes) = (call.source(), end.outcome.to_string(), end.writes);
             // Whoever listens keeps up or misses some: calls never wait for it.
             let _ = ends.try_send(CallEnd { source, call: call.id().to_owned(), outcome, writes });
+        }
+    }
+
+    fn tell_keeping(&self, keeping: Keeping) {
+        let why = self.last_failure.as_str();
+        self.status.set_keeping(keeping, why);
+        match keeping {
+            Keeping::Well => info!("the state is kept again"),
+            Keeping::Slow => warn!("the disk takes longer than 5 s: updates leave without being kept"),
+            Keeping::Failing => error!(why; "the state can't be kept: calls go on in memory"),
         }
     }
 

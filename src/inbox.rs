@@ -5,7 +5,10 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
-use crate::engine::{Answer, Event, Facts, Ivr, Key, Outcome, Question, Reach, Source, Stamp, UpdateId};
+use crate::engine::{
+    Answer, EndedRow, Event, Facts, Ivr, Key, Named, Outcome, Page, Question, Reach, Row, Source, Stamp,
+    Tick, UpdateId,
+};
 
 /// How many messages may wait for `calls`. A batch holds what one socket read returned, so this is
 /// some thousands of digits: a burst fits, and a reader that is further ahead should feel it.
@@ -39,6 +42,20 @@ pub enum Incoming {
     },
     /// New calls walk this tree.
     TreeLoaded(Arc<Ivr>),
+    /// The transaction of this number was made.
+    Committed(u64),
+    /// The transaction of this number was not made, or nobody knows.
+    CommitFailed {
+        /// Its number.
+        number: u64,
+        /// Why not, in words for an operator.
+        why: String,
+    },
+    /// The store lost what it had: all of it is to be kept again.
+    StoreLost,
+    /// Rows that were found only now, because the store could not be read at the start; the last of them
+    /// comes with `true`.
+    Found(Vec<Kept>, bool),
     /// Take nothing new and deliver what is queued, until then at most.
     Drain(Instant),
 }
@@ -71,6 +88,62 @@ pub enum Ask {
     },
     /// [`Question::Summary`].
     Summary,
+    /// [`Question::Calls`].
+    Calls(Page),
+    /// [`Question::Outbox`].
+    Outbox {
+        /// Only those that are set aside.
+        only_parked: bool,
+        /// Which of them.
+        page: Page,
+    },
+    /// [`Question::Retry`].
+    Retry(Named),
+    /// [`Question::Drop`].
+    Drop(Named),
+}
+
+/// A [`Row`] that owns its bytes, as it crosses threads.
+#[derive(Debug)]
+pub enum Kept {
+    /// [`Row::Tree`].
+    Tree(Arc<Ivr>),
+    /// [`Row::Call`].
+    Call {
+        /// Where its events come from.
+        source: Source,
+        /// Its id in that source.
+        id: String,
+        /// What was kept of it.
+        row: Vec<u8>,
+    },
+    /// [`Row::Update`].
+    Update {
+        /// Where the call came from.
+        source: Source,
+        /// The call's id in that source.
+        call: String,
+        /// When the call began.
+        generation: Tick,
+        /// What was kept of it.
+        row: Vec<u8>,
+    },
+    /// [`Row::Ended`].
+    Ended(EndedRow),
+}
+
+impl Kept {
+    /// Returns the row that this is.
+    pub fn row(&self) -> Row<'_> {
+        match self {
+            Kept::Tree(ivr) => Row::Tree(Arc::clone(ivr)),
+            Kept::Call { source, id, row } => Row::Call { source: *source, id, row },
+            Kept::Update { source, call, generation, row } => {
+                Row::Update { source: *source, call, generation: *generation, row }
+            }
+            Kept::Ended(row) => Row::Ended(*row),
+        }
+    }
 }
 
 impl Ask {
@@ -82,6 +155,10 @@ impl Ask {
             Ask::HangUp { call } => Question::HangUp { call },
             Ask::Call { source, call } => Question::Call { source: *source, call },
             Ask::Summary => Question::Summary,
+            Ask::Calls(page) => Question::Calls(*page),
+            Ask::Outbox { only_parked, page } => Question::Outbox { only_parked: *only_parked, page: *page },
+            Ask::Retry(named) => Question::Retry(*named),
+            Ask::Drop(named) => Question::Drop(*named),
         }
     }
 }

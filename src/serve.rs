@@ -22,7 +22,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use crate::config::Config;
-use crate::driver::{CallEnd, Clock, Driver, Report};
+use crate::driver::{CallEnd, Clock, Driver, Report, Sinks};
 use crate::engine::{Bounds, Calls, Ivr, Random};
 use crate::error::Error;
 use crate::inbound::{Reader, Stop};
@@ -108,7 +108,8 @@ impl Service {
         let calls = Calls::new(ivr, bounds, seeds.number(), clock.now());
         // The engine keeps at most `attempts_max` attempts in flight, so `calls` never waits here.
         let (jobs, work_to_do) = bounded(workers);
-        let driver = Driver::new(calls, clock, outlet, jobs, Arc::clone(&status), ends, log_digits);
+        let sinks = Sinks { jobs, commits: None, ends };
+        let driver = Driver::new(calls, clock, outlet, sinks, Arc::clone(&status), log_digits);
 
         let causes = bounded(CAUSES_MAX);
         let (alive_sender, alive) = bounded(0);

@@ -64,7 +64,7 @@ impl Run {
                 Cause::Reload => match read_tree(&path) {
                     Ok(ivr) => {
                         service.load_tree(ivr);
-                        info!(tree:% = path.display(); "new calls walk the tree that was just read");
+                        info!(tree:% = path.display(); "the tree was read again");
                     }
                     Err(error) => error!("the tree stays as it is: {}", Chain(&error)),
                 },

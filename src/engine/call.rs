@@ -3,6 +3,7 @@
 //! A call decides nothing about other calls, timers or deliveries: [`Call::deadline`] says until when
 //! it waits, [`Call::end`] says that it has ended, and its owner sees to the rest.
 
+mod row;
 mod walk;
 
 use std::collections::VecDeque;
@@ -10,12 +11,19 @@ use std::sync::Arc;
 
 use super::calls::CallId;
 use super::event::{Facts, Output, Reason, Source, Stamp, Tick, Verdict};
-use super::ivr::{Ivr, Mask, Node, NodeId};
+use super::ivr::{Content, Ivr, Mask, Node, NodeId};
 use super::key::{Digits, Key};
+use super::presses::Presses;
 use super::variables::Record;
 
 /// How many events of a call are kept to tell replays (IVR.md section 6).
 const SEEN_MAX: usize = 16;
+/// An event that is kept: its stamp above, its key in the low four bits, and between them
+const STAMP_SHIFT: u32 = 6;
+/// ... whether the key is, or may have become, part of a masked entry,
+const HIDDEN: u64 = 1 << 4;
+/// ... and whether it is not known any more, because of that.
+const UNKNOWN: u64 = 1 << 5;
 
 /// One call in progress.
 #[derive(Debug)]
@@ -35,7 +43,7 @@ pub struct Call {
     steps: u32,
     /// The key that a commit left behind: dropped if it is the next digit and comes by then.
     trailing: Option<(Key, Tick)>,
-    /// The last accepted events that had a stamp, the latest last: the key in the low four bits.
+    /// The last accepted events that had a stamp, the latest last.
     seen: Vec<u64>,
 
     record: Record,
@@ -46,6 +54,8 @@ pub struct Call {
     progress: u32,
     /// Whether the last key that was pressed met a node that masks its entries.
     met_mask: bool,
+    /// What was pressed, where a history is kept.
+    presses: Option<Presses>,
 }
 
 #[derive(Debug)]
@@ -104,6 +114,7 @@ impl Call {
         facts: Facts<'_>,
         ivr: Arc<Ivr>,
         dry: bool,
+        is_recorded: bool,
         around: &mut Surroundings<'_>,
     ) -> Call {
         let now = around.now;
@@ -127,6 +138,7 @@ impl Call {
             end: None,
             progress: 0,
             met_mask: false,
+            presses: is_recorded.then(|| Presses::since(now)),
         };
         call.learn(facts);
         around.outputs.push_back(Output::Began { call: around.call });
@@ -167,6 +179,26 @@ impl Call {
     /// Returns what its variables are written to, where that is known to differ from the call.
     pub fn interaction(&self) -> Option<&str> {
         self.facts.as_ref().and_then(|facts| facts.interaction.as_deref())
+    }
+
+    /// Returns the number that was called, where it is known.
+    pub fn to(&self) -> Option<&str> {
+        self.facts.as_ref().and_then(|facts| facts.to.as_deref())
+    }
+
+    /// Returns whether it writes nothing when it ends.
+    pub fn is_dry(&self) -> bool {
+        self.dry
+    }
+
+    /// Returns how many keys its entry has so far.
+    pub fn entered(&self) -> usize {
+        self.entry.len()
+    }
+
+    /// Takes out what was pressed, where a history is kept.
+    pub(super) fn take_presses(&mut self) -> Option<Presses> {
+        self.presses.take()
     }
 
     /// Returns the tree that it walks.
@@ -214,17 +246,36 @@ impl Call {
         let (call, mut verdict) = (around.call, Verdict::Accepted);
         around.outputs.push_back(Output::Pressed { call, key, verdict, from, to: from, masked: true });
         self.met_mask = self.node().mask != Mask::Off;
-        verdict = match self.filter(key, stamp, reordered, around.now) {
-            Some(dropped) => dropped,
-            None => {
-                around.feed.push_back(key);
-                self.feed(false, around)
-            }
-        };
+        let is_control = self.is_control(key);
+        let dropped = self.filter(key, stamp, reordered, around.now);
+        verdict = dropped.unwrap_or_else(|| {
+            around.feed.push_back(key);
+            self.feed(false, around)
+        });
         // What came before may have met another node than the one that its replay finds.
         let masked = self.met_mask || verdict == Verdict::Duplicate || self.may_reach_mask();
+        if masked
+            && dropped.is_none()
+            && stamp.is_some()
+            && let Some(event) = self.seen.last_mut()
+        {
+            *event |= HIDDEN;
+        }
+        if let Some(presses) = &mut self.presses {
+            presses.note(around.now, (!masked || is_control).then_some(key), verdict);
+        }
         around.outputs[told] = Output::Pressed { call, key, verdict, from, to: self.node, masked };
         verdict
+    }
+
+    /// Returns whether the key ends or clears an entry here, and so is no part of one.
+    fn is_control(&self, key: Key) -> bool {
+        let node = self.node();
+        let cancel_key = match &node.content {
+            Content::Entry(collect) => collect.cancel_key,
+            Content::Menu(_) | Content::End(_) => None,
+        };
+        [node.end_key, cancel_key].contains(&Some(key))
     }
 
     /// Returns whether the last key of the entry may yet be handed on to a node that masks its entries.
@@ -254,13 +305,13 @@ impl Call {
             return Some(Verdict::Guarded);
         }
         if let Some(stamp) = stamp {
-            if self.seen.last().is_some_and(|&last| stamp < last >> 4) {
+            if self.seen.last().is_some_and(|&last| stamp < last >> STAMP_SHIFT) {
                 *reordered += 1;
             }
             if self.seen.len() == SEEN_MAX {
                 self.seen.remove(0);
             }
-            self.seen.push(stamp << 4 | u64::from(key.event()));
+            self.seen.push(stamp << STAMP_SHIFT | u64::from(key.event()));
         }
         None
     }
@@ -268,10 +319,11 @@ impl Call {
     /// Returns whether the event came before, or is the bounce of the one before. Compared are events
     /// that met a node, whether it took them or not: a replay of either must not count again.
     fn is_duplicate(&self, key: Key, stamp: Stamp) -> bool {
-        let event = stamp << 4 | u64::from(key.event());
+        let is_key = |event: u64| event & UNKNOWN == 0 && event & 0xf == u64::from(key.event());
+        let came_before =
+            |&event: &u64| event >> STAMP_SHIFT == stamp && (event & UNKNOWN != 0 || is_key(event));
         let bounce_us = self.ivr.bounce_ms.saturating_mul(1000);
-        let bounced =
-            |&last: &u64| last & 0xf == u64::from(key.event()) && (last >> 4).abs_diff(stamp) < bounce_us;
-        self.seen.contains(&event) || self.seen.last().is_some_and(bounced)
+        let bounced = |&last: &u64| is_key(last) && (last >> STAMP_SHIFT).abs_diff(stamp) < bounce_us;
+        self.seen.iter().any(came_before) || self.seen.last().is_some_and(bounced)
     }
 }

@@ -4,20 +4,24 @@
 //! Feed it one [`Event`] or the passing of time, then drain [`Calls::poll_output`] before the next.
 //! The same events at the same times give the same outputs, in the same order.
 
+mod keep;
+
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use super::call::{Call, Surroundings};
-use super::delivery::{self, Delivery, UPDATES_MAX};
+use super::delivery::{self, Delivery, UPDATES_MAX, Unchanged, UpdateId};
 use super::ended::Ended;
 use super::event::{
-    Answer, CallStanding, Event, Facts, Output, Question, Reach, Reason, Source, Stamp, Summary, Tick,
-    Verdict,
+    Answer, CallStanding, Event, Facts, Named, Output, Page, Question, Reach, Reason, Source, Stamp, Summary,
+    Tick, Verdict,
 };
 use super::ivr::Ivr;
 use super::key::Key;
+use super::ledger::{EndEntry, Entry, Keeping, Ledger};
 use super::update::Update;
 use super::wheel::{Timer, Wheel};
+use keep::{end_of, record_of};
 
 /// Names a call in progress. It is never reused while anything may still speak of the call.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -42,6 +46,8 @@ pub(super) enum Item {
     Update(u32),
     /// The endpoint may be asked again.
     Endpoint,
+    /// The next transaction is to be made.
+    Commit,
 }
 
 /// The engine's bounds.
@@ -52,6 +58,12 @@ pub struct Bounds {
     /// The most attempts under way at once: as many as there are workers.
     pub attempts_max: usize,
 }
+
+/// The most trees that may be walked at once, by calls that began before a reload. All of them are kept.
+pub const TREES_MAX: usize = 16;
+
+/// While we leave, so long a transaction is waited for: what was not kept by then is not.
+const COMMIT_LAST_MS: u64 = 4_000;
 
 /// What has been counted since the start.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
@@ -64,13 +76,21 @@ pub struct Counts {
     pub discarded: u64,
     /// Ended calls that were forgotten before their time, because there were too many.
     pub forgotten: u64,
+    /// Updates that left without being kept.
+    pub undurable: u64,
+    /// Ended calls that were left out of the history, because nothing could be kept.
+    pub unrecorded: u64,
 }
 
 /// Every call in progress and every update on its way.
 #[derive(Debug)]
 pub struct Calls {
     now: Tick,
+    /// What it is, where `now` may be the moment at which something was due.
+    present: Tick,
     ivr: Arc<Ivr>,
+    /// Every tree that a call walks, and the one that new ones will.
+    trees: Vec<Tree>,
     bounds: Bounds,
     slots: Vec<Slot>,
     free: Vec<u32>,
@@ -79,14 +99,34 @@ pub struct Calls {
     ended: Ended,
     wheel: Wheel<Item>,
     delivery: Delivery,
+    ledger: Ledger,
+    /// Wakes us when the next transaction is to be made.
+    commit_timer: Option<(Timer, Tick)>,
+    told_keeping: Keeping,
     outputs: VecDeque<Output>,
     /// The call whose end was polled last: it leaves with the next poll.
     leaving: Option<CallId>,
     feed: VecDeque<Key>,
     counts: Counts,
-    /// Until when the drain goes on, once it has begun.
-    draining: Option<Tick>,
+    /// How long the drain goes on, once it has begun.
+    draining: Option<Draining>,
     drained: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Draining {
+    /// Deliveries go on until then,
+    until: Tick,
+    /// ... and what changed is waited for to be kept until then.
+    commit_until: Tick,
+}
+
+#[derive(Debug)]
+struct Tree {
+    ivr: Arc<Ivr>,
+    calls: usize,
+    /// Whether it is on disk.
+    kept: bool,
 }
 
 #[derive(Debug)]
@@ -100,6 +140,10 @@ struct Held {
     call: Call,
     /// None once the call has ended, and while the engine drains.
     timer: Option<(Timer, Tick)>,
+    /// Whether it is on disk, or may be.
+    kept: bool,
+    /// Whether it has changed since.
+    dirty: bool,
 }
 
 impl Calls {
@@ -107,6 +151,8 @@ impl Calls {
     pub fn new(ivr: Arc<Ivr>, bounds: Bounds, seed: u64, now: Tick) -> Calls {
         Calls {
             now,
+            present: now,
+            trees: vec![Tree { ivr: Arc::clone(&ivr), calls: 0, kept: false }],
             ivr,
             bounds,
             slots: Vec::new(),
@@ -115,6 +161,9 @@ impl Calls {
             ended: Ended::default(),
             wheel: Wheel::new(now),
             delivery: Delivery::new(bounds.attempts_max, seed),
+            ledger: Ledger::default(),
+            commit_timer: None,
+            told_keeping: Keeping::Well,
             outputs: VecDeque::new(),
             leaving: None,
             feed: VecDeque::new(),
@@ -124,6 +173,15 @@ impl Calls {
         }
     }
 
+    /// Lets the engine say what is to be kept ([`Output::Commit`]): then nothing leaves before its cause
+    /// is, and a history is written.
+    #[must_use]
+    pub fn keeping(mut self) -> Calls {
+        self.ledger = Ledger::on();
+        self.ended = Ended::keeping();
+        self
+    }
+
     /// Takes in what happened at `at`: when it was received, not when it is handled.
     ///
     /// Deadlines before `at` are handled first, so a late thread changes nothing; of those at `at` only
@@ -131,9 +189,12 @@ impl Calls {
     /// rounded up, and nobody's time should be cut short by another's key. A time before the last one
     /// seen counts as that one.
     pub fn handle(&mut self, event: Event<'_>, at: Tick) {
-        self.handle_timeout(Tick(at.0.saturating_sub(1)));
+        self.fire_until(Tick(at.0.saturating_sub(1)), at);
         self.now = self.now.max(at);
         match event {
+            Event::Committed(number) => self.committed(number),
+            Event::CommitFailed(number) => self.commit_failed(number),
+            Event::StoreLost => self.keep_all_again(),
             Event::AttemptFinished { id, outcome } => {
                 let (delivery, mut around) = self.delivery();
                 delivery.finish(id, outcome, &mut around);
@@ -142,7 +203,7 @@ impl Calls {
                 let answer = self.answer(question);
                 self.outputs.push_back(Output::Answer(id, answer));
             }
-            Event::TreeLoaded(ivr) => self.ivr = ivr,
+            Event::TreeLoaded(ivr) => self.take_tree(ivr),
             Event::Drain { until } => self.drain(until),
             // A key that comes while we drain is read again by nobody: serve stops the reader first.
             Event::CallStarted { .. } | Event::KeyPressed { .. } | Event::CallEnded { .. }
@@ -159,28 +220,40 @@ impl Calls {
 
     /// Handles every deadline up to and including `now`, each as of the instant it was due.
     pub fn handle_timeout(&mut self, now: Tick) {
-        while let Some((due, item)) = self.wheel.pop(now) {
-            // One that was overdue when it was scheduled is handled as of then.
+        self.fire_until(now, now);
+    }
+
+    /// Handles every deadline up to and including `limit`, where it is `present`.
+    fn fire_until(&mut self, limit: Tick, present: Tick) {
+        self.present = self.present.max(present);
+        while let Some((due, item)) = self.wheel.pop(limit) {
             self.now = self.now.max(due);
             match item {
-                Item::Call(slot) => self.pass_deadline(slot),
+                Item::Call(slot) => self.pass_deadline(slot, due),
                 Item::Update(slot) => {
                     let (delivery, mut around) = self.delivery();
-                    delivery.timer_fired(slot, &mut around);
+                    if delivery.timer_fired(slot, &mut around) {
+                        self.tell_late();
+                    }
                 }
                 Item::Endpoint => self.delivery.opened(),
+                Item::Commit => self.commit_timer = None,
             }
             if !matches!(item, Item::Call(_)) {
                 self.settle();
             }
         }
-        self.now = self.now.max(now);
+        self.now = self.now.max(limit);
         self.settle();
     }
 
     /// Returns when to call [`Calls::handle_timeout`] next; `None` where only an event can help.
     pub fn poll_timeout(&self) -> Option<Tick> {
-        [self.wheel.next(), self.draining.filter(|_| !self.drained)].into_iter().flatten().min()
+        let draining = self.draining.filter(|_| !self.drained);
+        let until = draining.map(|draining| draining.until);
+        let waits = |draining: &Draining| !self.ledger.is_settled() && self.now < draining.commit_until;
+        let commit_until = draining.filter(waits).map(|draining| draining.commit_until);
+        [self.wheel.next(), until, commit_until].into_iter().flatten().min()
     }
 
     /// Returns the next thing to do, until there is none.
@@ -203,7 +276,12 @@ impl Calls {
 
     /// Returns what has been counted since the start.
     pub fn counts(&self) -> Counts {
-        Counts { forgotten: self.ended.forgotten_early(), ..self.counts }
+        Counts {
+            forgotten: self.ended.forgotten_early(),
+            undurable: self.delivery.undurable(),
+            unrecorded: self.ledger.unrecorded(),
+            ..self.counts
+        }
     }
 
     /// Returns how much there is of everything.
@@ -229,23 +307,24 @@ impl Calls {
         if self.drained {
             return;
         }
-        let Some(until) = self.draining else {
-            let (delivery, mut around) = self.delivery();
-            return delivery.start_attempts(&mut around);
-        };
-        if self.now < until {
+        let until = self.draining.map(|draining| draining.until);
+        if until.is_none_or(|until| self.now < until) {
             let (delivery, mut around) = self.delivery();
             delivery.start_attempts(&mut around);
         }
+        self.commit();
+        let Some(Draining { until, commit_until }) = self.draining else { return };
         let rests = self.delivery.rests_until(until) && self.wheel.next().is_none_or(|next| next >= until);
-        if rests || self.now >= until {
+        let kept = self.ledger.is_settled() || self.now >= commit_until;
+        if rests && kept || self.now >= until {
             self.drained = true;
             self.outputs.push_back(Output::Drained(self.summary()));
         }
     }
 
     fn drain(&mut self, until: Tick) {
-        self.draining = Some(until);
+        let commit_until = self.now.after(COMMIT_LAST_MS).min(until);
+        self.draining = Some(Draining { until, commit_until });
         for held in self.slots.iter_mut().filter_map(|slot| slot.held.as_mut()) {
             if let Some((timer, _)) = held.timer.take() {
                 self.wheel.cancel(timer);
@@ -253,6 +332,7 @@ impl Calls {
         }
         let (delivery, mut around) = self.delivery();
         delivery.hurry(&mut around);
+        self.ledger.hurry(self.now);
     }
 
     /// Handles the deadlines that a call has passed by now.
@@ -262,7 +342,7 @@ impl Calls {
             && due <= self.now
         {
             self.wheel.cancel(timer);
-            self.pass_deadline(slot);
+            self.pass_deadline(slot, due);
             self.settle();
         }
     }
@@ -272,6 +352,7 @@ impl Calls {
         self.discard_simulated(source, id);
         if let Some(&slot) = self.index[source as usize].get(id) {
             self.held(slot).call.learn(facts);
+            self.touch(slot);
         } else {
             self.ended.remove(source, id);
             self.begin(source, id, facts, false);
@@ -310,7 +391,8 @@ impl Calls {
                 Verdict::Accepted
             })),
             None if self.ended.contains(source, id, self.now) => {
-                self.ended.remember(source, id, true, self.now);
+                let call = self.ended.remember(source, id, true, self.now);
+                self.ledger.note(Entry::Ended(call), self.present);
             }
             None => (),
         }
@@ -322,27 +404,36 @@ impl Calls {
             self.counts.refused += 1;
             return None;
         }
-        let slot = self.free.pop().unwrap_or_else(|| {
-            self.slots.push(Slot { turn: 0, held: None });
-            (self.slots.len() - 1) as u32
-        });
+        let slot = self.vacant();
         let id: Arc<str> = Arc::from(id);
         let ivr = Arc::clone(&self.ivr);
         let call_id = CallId { slot, turn: self.slots[slot as usize].turn };
         let mut around =
             Surroundings { call: call_id, now: self.now, outputs: &mut self.outputs, feed: &mut self.feed };
-        let call = Call::begin(source, Arc::clone(&id), facts, ivr, dry, &mut around);
+        let call = Call::begin(source, Arc::clone(&id), facts, ivr, dry, self.ledger.is_on(), &mut around);
+        self.current_tree().calls += 1;
         let due = call.deadline();
         let timer = Some((self.wheel.schedule(due, Item::Call(slot)), due));
-        self.slots[slot as usize].held = Some(Held { call, timer });
+        self.slots[slot as usize].held = Some(Held { call, timer, kept: false, dirty: false });
         self.index[source as usize].insert(id, slot);
+        self.touch(slot);
         self.see_to_end(slot);
         Some(slot)
     }
 
-    fn pass_deadline(&mut self, slot: u32) {
+    fn vacant(&mut self) -> u32 {
+        self.free.pop().unwrap_or_else(|| {
+            self.slots.push(Slot { turn: 0, held: None });
+            (self.slots.len() - 1) as u32
+        })
+    }
+
+    /// Handles a call's deadline as of when it was due: that may be before anything else that happened,
+    /// where the process that held the call had ended.
+    fn pass_deadline(&mut self, slot: u32, due: Tick) {
         self.held(slot).timer = None;
         self.walk(slot, |call, _, around| {
+            around.now = due;
             call.pass_deadline(around);
             Verdict::Accepted
         });
@@ -364,7 +455,14 @@ impl Calls {
         }
         let mut around =
             Surroundings { call, now: self.now, outputs: &mut self.outputs, feed: &mut self.feed };
+        let progress = held.call.progress();
         let verdict = step(&mut held.call, &mut self.counts.reordered, &mut around);
+        // What changes nothing writes nothing.
+        let has_moved = match verdict {
+            Verdict::Accepted | Verdict::TrailingEndKey => true,
+            Verdict::Rejected(_) => held.call.progress() != progress,
+            Verdict::Duplicate | Verdict::Late | Verdict::Guarded | Verdict::Refused => false,
+        };
         let due = held.call.deadline();
         held.timer = match held.timer {
             Some((timer, at)) if at == due => Some((timer, at)),
@@ -374,6 +472,9 @@ impl Calls {
             }
             None => Some((self.wheel.schedule(due, Item::Call(slot)), due)),
         };
+        if has_moved {
+            self.touch(slot);
+        }
         self.see_to_end(slot);
         Some(verdict)
     }
@@ -386,22 +487,26 @@ impl Calls {
         if let Some((timer, _)) = held.timer.take() {
             self.wheel.cancel(timer);
         }
+        let kept = held.kept.then(|| held.key());
         let call = &mut held.call;
-        self.index[call.source as usize].remove(&*call.id);
-        self.ended.remember(call.source, &call.id, hung_up, self.now);
-        if !writes {
-            return;
-        }
-        let update = Update {
-            source: call.source,
+        let (source, ended) = (call.source, end_of(call));
+        self.index[source as usize].remove(&*call.id);
+        let fingerprint = self.ended.remember(source, &call.id, hung_up, self.now);
+        let record = call.take_presses().map(|presses| Arc::new(record_of(call, presses)));
+        let update = writes.then(|| Update {
+            source,
             call: Arc::clone(&call.id),
             generation: call.began(),
             interaction: call.interaction().map(Box::from),
             variables: call.take_variables(),
-            ended: self.now,
-        };
+            ended,
+        });
+        let version = call.ivr().version;
         let (delivery, mut around) = self.delivery();
-        delivery.add(Arc::new(update), &mut around);
+        let update = update.map(|update| delivery.add(Arc::new(update), &mut around));
+        let entry = EndEntry { kept, ended: fingerprint, update, record };
+        self.ledger.note(Entry::End(Box::new(entry)), self.present);
+        self.leave_tree(version);
     }
 
     /// The stream has shown an id: a simulated call of the same one goes without an end.
@@ -411,14 +516,22 @@ impl Calls {
         }
         let Some(slot) = self.index[Source::Simulator as usize].remove(id) else { return };
         self.counts.discarded += 1;
-        if let Some((timer, _)) = self.held(slot).timer.take() {
+        let held = self.held(slot);
+        let (timer, version) = (held.timer.take(), held.call.ivr().version);
+        let kept = held.kept.then(|| held.key());
+        if let Some((timer, _)) = timer {
             self.wheel.cancel(timer);
         }
+        if let Some(key) = kept {
+            self.ledger.note(Entry::Discarded(key), self.present);
+        }
+        self.leave_tree(version);
         let call = CallId { slot, turn: self.slots[slot as usize].turn };
         self.outputs.push_back(Output::Discarded { call });
     }
 
     fn answer(&mut self, question: Question<'_>) -> Answer {
+        let now = self.now;
         match question {
             Question::Ping => Answer::Pong,
             Question::Summary => Answer::Summary(self.summary()),
@@ -436,10 +549,63 @@ impl Calls {
                 }
             }
             Question::Call { source, call } => match self.index[source as usize].get(call) {
-                Some(&slot) => Answer::Call(self.standing(slot)),
+                Some(&slot) => Answer::Call(standing(&self.held(slot).call, now)),
                 None => Answer::NoSuchCall,
             },
+            Question::Calls(page) => self.page(page),
+            Question::Outbox { only_parked, page } => {
+                let after = usize::try_from(page.after).unwrap_or(usize::MAX);
+                let (list, next) = self.delivery.page(only_parked, after, page.limit, self.now);
+                Answer::Outbox(list, next.map(|next| next as u64))
+            }
+            Question::Retry(named) => self.change(named, Delivery::retry_now),
+            Question::Drop(named) => self.change(named, Delivery::drop_now),
         }
+    }
+
+    /// Does to updates what an operator wants.
+    fn change(
+        &mut self,
+        named: Named,
+        change: fn(&mut Delivery, UpdateId, &mut delivery::Surroundings<'_>) -> Result<(), Unchanged>,
+    ) -> Answer {
+        let (delivery, mut around) = self.delivery();
+        match named {
+            Named::One(name) => {
+                let changed = delivery
+                    .find(name)
+                    .ok_or(Unchanged::NoSuchUpdate)
+                    .and_then(|id| change(delivery, id, &mut around));
+                match changed {
+                    Ok(()) => Answer::Changed(1),
+                    Err(Unchanged::NoSuchUpdate) => Answer::NoSuchUpdate,
+                    Err(Unchanged::InFlight) => Answer::UpdateInFlight,
+                    Err(Unchanged::RawLost) => Answer::RawLost,
+                }
+            }
+            Named::AllParked => {
+                let ids = delivery.parked_ids();
+                Answer::Changed(
+                    ids.into_iter().filter(|&id| change(delivery, id, &mut around).is_ok()).count(),
+                )
+            }
+        }
+    }
+
+    fn page(&self, Page { after, limit }: Page) -> Answer {
+        let mut list = Vec::new();
+        let first = usize::try_from(after).unwrap_or(usize::MAX).min(self.slots.len());
+        for (place, slot) in self.slots.iter().enumerate().skip(first) {
+            let Some(call) = slot.held.as_ref().map(|held| &held.call).filter(|call| call.end().is_none())
+            else {
+                continue;
+            };
+            if list.len() == limit {
+                return Answer::Calls(list, Some(place as u64));
+            }
+            list.push(standing(call, self.now));
+        }
+        Answer::Calls(list, None)
     }
 
     fn press_simulated(&mut self, id: &str, key: Key, reach: Reach) -> Answer {
@@ -457,16 +623,6 @@ impl Calls {
             || self.ended.contains(Source::Voice, id, self.now)
     }
 
-    fn standing(&mut self, slot: u32) -> CallStanding {
-        let now = self.now;
-        let call = &self.held(slot).call;
-        CallStanding {
-            node: call.node().name.to_string(),
-            due_in_ms: call.deadline().since(now),
-            progress: call.progress(),
-        }
-    }
-
     fn held(&mut self, slot: u32) -> &mut Held {
         self.slots[slot as usize].held.as_mut().expect("the index and the wheel name calls that are held")
     }
@@ -479,8 +635,9 @@ impl Calls {
     }
 
     fn delivery(&mut self) -> (&mut Delivery, delivery::Surroundings<'_>) {
-        let (wheel, outputs) = (&mut self.wheel, &mut self.outputs);
-        (&mut self.delivery, delivery::Surroundings { now: self.now, wheel, outputs })
+        let Calls { now, present, wheel, outputs, ledger, .. } = self;
+        let around = delivery::Surroundings { now: *now, present: *present, wheel, outputs, ledger };
+        (&mut self.delivery, around)
     }
 
     /// Checks what must hold between any two events: for tests, which call it after each.
@@ -500,13 +657,36 @@ impl Calls {
                 Some((_, due)) => {
                     assert_eq!(call.deadline(), due, "the timer of {:?} is its deadline", call.id);
                     assert!(due >= self.now, "a deadline of {:?} has passed", call.id);
+                    assert!(!held.dirty || self.ledger.is_on(), "nobody keeps {:?}", call.id);
                     assert!(listed && call.end().is_none(), "{:?} waits and is listed", call.id);
                 }
                 None => assert!(!listed || self.draining.is_some(), "{:?} waits for nothing", call.id),
             }
         }
         assert!(self.feed.is_empty(), "digits were left to feed");
-        timers += self.delivery.check_invariants();
+        timers += self.delivery.check_invariants() + usize::from(self.commit_timer.is_some());
+        for tree in &self.trees {
+            let walks =
+                |held: &&Held| held.call.end().is_none() && held.call.ivr().version == tree.ivr.version;
+            let held = self.slots.iter().filter_map(|slot| slot.held.as_ref());
+            let discarded = |held: &&Held| held.timer.is_some() || self.draining.is_some();
+            assert_eq!(tree.calls, held.filter(walks).filter(discarded).count(), "calls of a tree");
+        }
         assert_eq!(timers, self.wheel.len(), "timers that somebody waits for");
+    }
+}
+
+fn standing(call: &Call, now: Tick) -> CallStanding {
+    CallStanding {
+        source: call.source,
+        id: call.id().to_owned(),
+        interaction: call.interaction().map(str::to_owned),
+        age_ms: now.since(call.began()),
+        attempt: call.attempts(),
+        entered: call.entered(),
+        is_dry: call.is_dry(),
+        node: call.node().name.to_string(),
+        due_in_ms: call.deadline().since(now),
+        progress: call.progress(),
     }
 }

@@ -9,10 +9,14 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::calls::Item;
+use super::commit::UpdateKey;
 use super::endpoint::{Admission, doubled};
 use super::event::{Output, Tick};
+use super::fingerprint::fingerprint_of;
+use super::ledger::{Entry, Ledger};
 use super::random::Random;
-use super::update::{Attempt, Outcome, Parked, Update};
+use super::row::{Reader, Unreadable, Writer};
+use super::update::{Attempt, Outcome, Parked, Update, UpdateStanding, UpdateState, Variable};
 use super::wheel::{Timer, Wheel};
 
 /// Names an update that is not yet acknowledged.
@@ -38,8 +42,14 @@ const FRESH_MS: u64 = 30_000;
 const KEPT_MS: u64 = 24 * 60 * 60 * 1000;
 /// How many times an interaction may be missing: with the waits between, that is 60 s.
 const NOT_YET_MAX: u32 = 5;
+/// How many updates are looked at for one page of them, so that nobody else waits long.
+const LOOKED_AT_MAX: usize = 65_536;
 /// The wait after an interaction was missing for the first time; it doubles: 4 + 8 + 16 + 32 = 60 s.
 const NOT_YET_FIRST_MS: u64 = 4_000;
+/// So long an update waits to be kept; then it leaves all the same (SPEC.md section 6).
+const HELD_MS: u64 = 5_000;
+/// As `HELD_MS`, while we leave: what is kept by then is kept, and there is time left to deliver.
+const HELD_LAST_MS: u64 = 4_000;
 /// A pause is never longer than this, whatever the endpoint asks for.
 const PAUSE_MAX_MS: u64 = 300_000;
 /// Full jitter begins here...
@@ -63,6 +73,8 @@ pub(super) struct Delivery {
     in_flight_max: usize,
     backlog_in_flight: usize,
     parked: usize,
+    /// How many left without being kept.
+    undurable: u64,
     endpoint: Admission,
     /// Wakes us when the endpoint may be asked again.
     opening: Option<(Timer, Tick)>,
@@ -84,11 +96,19 @@ struct Pending {
     not_yet: u32,
     /// How many times it was refused.
     refusals: u32,
+    /// Its day begins here: at the call's end, or when an operator wanted it tried again.
+    since: Tick,
+    /// What an operator calls it.
+    name: u64,
+    /// Whether it is on disk, or may be.
+    kept: bool,
     state: State,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum State {
+    /// Until it is kept, or its timer fires.
+    Held(Timer),
     /// In `fresh` or `backlog`; the timer parks it after a day.
     Ready(Timer),
     InFlight {
@@ -96,14 +116,27 @@ enum State {
     },
     /// Until its timer fires.
     Waiting(Timer),
-    Parked,
+    Parked(Parked),
+}
+
+/// Why an operator's wish was not followed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Unchanged {
+    NoSuchUpdate,
+    /// Its attempt is under way: nobody knows whether it arrived.
+    InFlight,
+    /// What it held is gone: it can only be dropped.
+    RawLost,
 }
 
 /// What delivery acts on.
 pub(super) struct Surroundings<'a> {
     pub(super) now: Tick,
+    /// As `now`, but never as of a moment that is over.
+    pub(super) present: Tick,
     pub(super) wheel: &'a mut Wheel<Item>,
     pub(super) outputs: &'a mut VecDeque<Output>,
+    pub(super) ledger: &'a mut Ledger,
 }
 
 impl Delivery {
@@ -119,6 +152,7 @@ impl Delivery {
             in_flight_max,
             backlog_in_flight: 0,
             parked: 0,
+            undurable: 0,
             endpoint: Admission::default(),
             opening: None,
             random: Random::new(seed),
@@ -135,19 +169,121 @@ impl Delivery {
         self.parked
     }
 
-    /// Takes in an update, which is due at once.
-    pub(super) fn add(&mut self, update: Arc<Update>, around: &mut Surroundings<'_>) {
+    /// Returns how many updates left without being kept.
+    pub(super) fn undurable(&self) -> u64 {
+        self.undurable
+    }
+
+    /// Takes in an update, which is due as soon as it is kept.
+    pub(super) fn add(&mut self, update: Arc<Update>, around: &mut Surroundings<'_>) -> UpdateId {
+        let id = self.vacant();
+        let due =
+            if around.ledger.is_on() { around.present.after(HELD_MS) } else { update.ended.after(KEPT_MS) };
+        let timer = around.wheel.schedule(due, Item::Update(id.slot));
+        let state = if around.ledger.is_on() { State::Held(timer) } else { State::Ready(timer) };
+        around.outputs.push_back(Output::Queued { id, update: Arc::clone(&update) });
+        self.slots[id.slot as usize].pending = Some(Pending::new(update, state));
+        if matches!(state, State::Ready(_)) {
+            self.fresh.push_back(id);
+        }
+        id
+    }
+
+    /// Takes in an update that was kept, with what [`Delivery::row`] wrote of it.
+    pub(super) fn restore(
+        &mut self,
+        key: UpdateKey,
+        row: &[u8],
+        around: &mut Surroundings<'_>,
+    ) -> Result<(), Unreadable> {
+        let mut reader = Reader::new(row)?;
+        let interaction = reader.option(|reader| reader.text().map(Box::from))?;
+        let (ended, since) = (reader.tick()?, reader.tick()?);
+        let parked = reader.option(Parked::read)?;
+        let attempts = reader.narrow()?;
+        let variables = reader.list(Variable::read)?;
+        reader.finish()?;
+        let UpdateKey { source, call, generation } = key;
+        let update = Arc::new(Update { source, call, generation, interaction, variables, ended });
+
+        let id = self.vacant();
+        let is_lost = update.has_lost();
+        let state = match parked {
+            Some(why) => {
+                self.parked += 1;
+                State::Parked(why)
+            }
+            None => State::Ready(around.wheel.schedule(since.after(KEPT_MS), Item::Update(id.slot))),
+        };
+        let pending = Pending { attempts, since, kept: true, ..Pending::new(update, state) };
+        let update = Arc::clone(&pending.update);
+        self.slots[id.slot as usize].pending = Some(pending);
+        if let State::Ready(timer) = state {
+            if is_lost {
+                around.wheel.cancel(timer);
+                self.park(id, Parked::RawLost, around);
+            } else {
+                self.fresh.push_back(id);
+                around.outputs.push_back(Output::Queued { id, update });
+            }
+        }
+        Ok(())
+    }
+
+    /// Everything that was kept is back: what waits goes out step by step.
+    pub(super) fn restored(&mut self) {
+        if self.len() > self.parked {
+            self.endpoint.begin_slowly();
+        }
+    }
+
+    /// Returns what is to be kept of an update; `None` if it is no more.
+    pub(super) fn row(&mut self, id: UpdateId) -> Option<(UpdateKey, Vec<u8>)> {
+        let pending = self.pending_mut(id)?;
+        pending.kept = true;
+        let update = &pending.update;
+        let mut writer = Writer::new();
+        writer.option(update.interaction.as_deref(), |writer, text| writer.text(text));
+        writer.tick(update.ended);
+        writer.tick(pending.since);
+        let parked = match pending.state {
+            State::Parked(why) => Some(why),
+            State::Held(_) | State::Ready(_) | State::InFlight { .. } | State::Waiting(_) => None,
+        };
+        writer.option(parked, |writer, why| why.write(writer));
+        writer.number(u64::from(pending.attempts));
+        writer.number(update.variables.len() as u64);
+        update.variables.iter().for_each(|variable| variable.write(&mut writer));
+        Some((update.key(), writer.finish()))
+    }
+
+    /// Returns every update.
+    pub(super) fn ids(&self) -> impl Iterator<Item = UpdateId> + '_ {
+        let slots = self.slots.iter().enumerate().filter(|(_, slot)| slot.pending.is_some());
+        slots.map(|(index, slot)| UpdateId { slot: index as u32, turn: slot.turn })
+    }
+
+    /// Returns whether an update is there still.
+    pub(super) fn has(&self, id: UpdateId) -> bool {
+        self.pending(id).is_some()
+    }
+
+    /// An update was kept: nothing holds it any more.
+    pub(super) fn committed(&mut self, id: UpdateId, around: &mut Surroundings<'_>) {
+        let Some(pending) = self.pending_mut(id) else { return };
+        if let State::Held(timer) = pending.state {
+            around.wheel.reschedule(timer, pending.since.after(KEPT_MS));
+            pending.state = State::Ready(timer);
+            self.fresh.push_back(id);
+        }
+    }
+
+    fn vacant(&mut self) -> UpdateId {
         let slot = self.free.pop().unwrap_or_else(|| {
             self.slots.push(Slot { turn: 0, pending: None });
             (self.slots.len() - 1) as u32
         });
-        let id = UpdateId { slot, turn: self.slots[slot as usize].turn };
-        let timer = around.wheel.schedule(update.ended.after(KEPT_MS), Item::Update(slot));
-        let state = State::Ready(timer);
-        around.outputs.push_back(Output::Queued { id, update: Arc::clone(&update) });
-        let pending = Pending { update, attempts: 0, not_yet: 0, refusals: 0, state };
-        self.slots[slot as usize].pending = Some(pending);
-        self.fresh.push_back(id);
+        UpdateId { slot, turn: self.slots[slot as usize].turn }
     }
 
     /// Starts every attempt that may start now, and sees to being woken for the next.
@@ -236,7 +372,7 @@ impl Delivery {
         self.endpoint.answered(outcome, id, around.now, &mut self.random);
         match outcome {
             Outcome::Accepted { .. } => {
-                self.release(id);
+                self.release(id, around);
                 around.outputs.push_back(Output::Delivered { id, update, attempts });
             }
             Outcome::Refused { .. } => {
@@ -275,24 +411,34 @@ impl Delivery {
             Outcome::Rejected { status } => self.park(id, Parked::Rejected { status }, around),
         }
     }
-    /// An update's timer fired.
-    pub(super) fn timer_fired(&mut self, slot: u32, around: &mut Surroundings<'_>) {
+
+    /// An update's timer fired. Returns whether it was to be kept, and leaves without that.
+    pub(super) fn timer_fired(&mut self, slot: u32, around: &mut Surroundings<'_>) -> bool {
         let Slot { turn, pending: Some(pending) } = &mut self.slots[slot as usize] else {
             unreachable!("a released update has no timer")
         };
         let id = UpdateId { slot, turn: *turn };
-        let expires = pending.update.ended.after(KEPT_MS);
-        if around.now >= expires {
-            return self.park(id, Parked::TooOld, around);
+        let expires = pending.since.after(KEPT_MS);
+        let is_late = matches!(pending.state, State::Held(_));
+        if is_late {
+            self.undurable += 1;
+            let update = Arc::clone(&pending.update);
+            around.outputs.push_back(Output::Undurable { update });
         }
-        pending.state = State::Ready(around.wheel.schedule(expires, Item::Update(slot)));
-        self.fresh.push_back(id);
+        let pending = self.pending_mut(id).expect("it was there a moment ago");
+        if around.now >= expires {
+            self.park(id, Parked::TooOld, around);
+        } else {
+            pending.state = State::Ready(around.wheel.schedule(expires, Item::Update(slot)));
+            self.fresh.push_back(id);
+        }
+        is_late
     }
 
     /// Lets an update wait, and then be ready again.
     fn retry(&mut self, id: UpdateId, wait_ms: u64, outcome: Outcome, around: &mut Surroundings<'_>) {
         let pending = self.pending_mut(id).expect("it was in flight");
-        let expires = pending.update.ended.after(KEPT_MS);
+        let expires = pending.since.after(KEPT_MS);
         let due = around.now.after(wait_ms).min(expires);
         let at_once = wait_ms == 0 && around.now < expires;
         let timer = around.wheel.schedule(if at_once { expires } else { due }, Item::Update(id.slot));
@@ -306,20 +452,101 @@ impl Delivery {
 
     fn park(&mut self, id: UpdateId, why: Parked, around: &mut Surroundings<'_>) {
         let pending = self.pending_mut(id).expect("only a kept update is parked");
-        pending.state = State::Parked;
+        pending.state = State::Parked(why);
         let (update, attempts) = (Arc::clone(&pending.update), pending.attempts);
         self.parked += 1;
+        around.ledger.note(Entry::Update(id), around.present);
         around.outputs.push_back(Output::Parked { update, attempts, why });
+    }
+
+    /// Returns the update that an operator calls so.
+    pub(super) fn find(&self, name: u64) -> Option<UpdateId> {
+        self.ids().find(|&id| self.pending(id).is_some_and(|pending| pending.name == name))
+    }
+
+    /// Returns the updates that are set aside.
+    pub(super) fn parked_ids(&self) -> Vec<UpdateId> {
+        let is_parked =
+            |id: &UpdateId| self.pending(*id).is_some_and(|kept| matches!(kept.state, State::Parked(_)));
+        self.ids().filter(is_parked).collect()
+    }
+
+    /// An operator wants an update tried now.
+    pub(super) fn retry_now(&mut self, id: UpdateId, around: &mut Surroundings<'_>) -> Result<(), Unchanged> {
+        let pending = self.pending_mut(id).ok_or(Unchanged::NoSuchUpdate)?;
+        match pending.state {
+            State::Parked(Parked::RawLost) => return Err(Unchanged::RawLost),
+            State::Parked(_) => {
+                pending.since = around.now;
+                (pending.not_yet, pending.refusals) = (0, 0);
+                let timer = around.wheel.schedule(around.now.after(KEPT_MS), Item::Update(id.slot));
+                pending.state = State::Ready(timer);
+                self.parked -= 1;
+                self.fresh.push_back(id);
+                around.ledger.note(Entry::Update(id), around.present);
+            }
+            State::Waiting(timer) => {
+                around.wheel.reschedule(timer, pending.since.after(KEPT_MS));
+                pending.state = State::Ready(timer);
+                self.fresh.push_back(id);
+            }
+            // It goes as soon as it can.
+            State::Held(_) | State::Ready(_) | State::InFlight { .. } => (),
+        }
+        Ok(())
+    }
+
+    /// An operator drops an update.
+    pub(super) fn drop_now(&mut self, id: UpdateId, around: &mut Surroundings<'_>) -> Result<(), Unchanged> {
+        let pending = self.pending(id).ok_or(Unchanged::NoSuchUpdate)?;
+        match pending.state {
+            State::InFlight { .. } => return Err(Unchanged::InFlight),
+            State::Parked(_) => self.parked -= 1,
+            State::Held(timer) | State::Ready(timer) | State::Waiting(timer) => around.wheel.cancel(timer),
+        }
+        let update = Arc::clone(&self.pending(id).expect("it was there a moment ago").update);
+        self.release(id, around);
+        around.outputs.push_back(Output::DroppedByOperator { id, update });
+        Ok(())
+    }
+
+    /// Returns how updates stand, from place `after` on: at most `limit`, and the place to go on from if
+    /// there may be more. It looks at no more than [`LOOKED_AT_MAX`].
+    pub(super) fn page(
+        &self,
+        only_parked: bool,
+        after: usize,
+        limit: usize,
+        now: Tick,
+    ) -> (Vec<UpdateStanding>, Option<usize>) {
+        let mut page = Vec::new();
+        let end = self.slots.len().min(after.saturating_add(LOOKED_AT_MAX));
+        for place in after..end {
+            let Some(pending) = &self.slots[place].pending else { continue };
+            if only_parked && !matches!(pending.state, State::Parked(_)) {
+                continue;
+            }
+            if page.len() == limit {
+                return (page, Some(place));
+            }
+            page.push(pending.standing(now));
+        }
+        (page, (end < self.slots.len()).then_some(end))
     }
 
     /// Makes every update ready that waits for its next attempt: the last chance before we leave.
     pub(super) fn hurry(&mut self, around: &mut Surroundings<'_>) {
         for (index, slot) in self.slots.iter_mut().enumerate() {
             let Slot { turn, pending: Some(pending) } = slot else { continue };
-            let State::Waiting(timer) = pending.state else { continue };
-            around.wheel.reschedule(timer, pending.update.ended.after(KEPT_MS));
-            pending.state = State::Ready(timer);
-            self.fresh.push_back(UpdateId { slot: index as u32, turn: *turn });
+            match pending.state {
+                State::Waiting(timer) => {
+                    around.wheel.reschedule(timer, pending.since.after(KEPT_MS));
+                    pending.state = State::Ready(timer);
+                    self.fresh.push_back(UpdateId { slot: index as u32, turn: *turn });
+                }
+                State::Held(timer) => around.wheel.reschedule(timer, around.now.after(HELD_LAST_MS)),
+                State::Ready(_) | State::InFlight { .. } | State::Parked(_) => (),
+            }
         }
     }
 
@@ -344,7 +571,7 @@ impl Delivery {
         let states = || self.slots.iter().filter_map(|slot| slot.pending.as_ref()).map(|kept| kept.state);
         let count = |wanted: fn(&State) -> bool| states().filter(wanted).count();
         assert_eq!(self.len(), states().count(), "updates kept");
-        assert_eq!(self.parked, count(|state| *state == State::Parked), "updates parked");
+        assert_eq!(self.parked, count(|state| matches!(state, State::Parked(_))), "updates parked");
         assert_eq!(self.in_flight, count(|state| matches!(state, State::InFlight { .. })), "in flight");
         assert!(self.in_flight <= self.in_flight_max, "more in flight than allowed");
         let of_backlog = count(|state| matches!(state, State::InFlight { of_backlog: true }));
@@ -353,7 +580,7 @@ impl Delivery {
         let ready = queued
             .filter(|&&id| self.pending(id).is_some_and(|pending| matches!(pending.state, State::Ready(_))));
         assert_eq!(ready.count(), count(|state| matches!(state, State::Ready(_))), "ready and queued");
-        count(|state| matches!(state, State::Ready(_) | State::Waiting(_)))
+        count(|state| matches!(state, State::Held(_) | State::Ready(_) | State::Waiting(_)))
     }
 
     fn pending(&self, id: UpdateId) -> Option<&Pending> {
@@ -366,11 +593,37 @@ impl Delivery {
         slot.pending.as_mut().filter(|_| slot.turn == id.turn)
     }
 
-    fn release(&mut self, id: UpdateId) {
+    /// Lets go of an update.
+    fn release(&mut self, id: UpdateId, around: &mut Surroundings<'_>) {
         let slot = &mut self.slots[id.slot as usize];
         slot.turn = slot.turn.wrapping_add(1);
-        slot.pending = None;
+        if let Some(Pending { update, kept: true, .. }) = slot.pending.take() {
+            around.ledger.note(Entry::UpdateGone(update.key()), around.present);
+        }
         self.free.push(id.slot);
+    }
+}
+
+impl Pending {
+    fn new(update: Arc<Update>, state: State) -> Pending {
+        let generation = update.generation.0.to_string();
+        let name =
+            fingerprint_of([update.source.name().as_bytes(), update.call.as_bytes(), generation.as_bytes()]);
+        let since = update.ended;
+        Pending { update, attempts: 0, not_yet: 0, refusals: 0, since, name, kept: false, state }
+    }
+
+    fn standing(&self, now: Tick) -> UpdateStanding {
+        let state = match self.state {
+            State::Held(_) => UpdateState::Held,
+            State::Ready(_) => UpdateState::Ready,
+            State::InFlight { .. } => UpdateState::InFlight,
+            State::Waiting(_) => UpdateState::Waiting,
+            State::Parked(why) => UpdateState::Parked(why),
+        };
+        let update = Arc::clone(&self.update);
+        let age_ms = now.since(update.ended);
+        UpdateStanding { name: self.name, update, attempts: self.attempts, age_ms, state }
     }
 }
 

@@ -170,6 +170,11 @@ impl Admission {
         }
     }
 
+    /// What was left by an earlier process waits: it goes out step by step, as after an outage.
+    pub(super) fn begin_slowly(&mut self) {
+        self.health = Health::Recovering(1);
+    }
+
     /// It asked for a pause.
     pub(super) fn pause(&mut self, until: Tick) {
         self.paused_until = self.paused_until.max(until);

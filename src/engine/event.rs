@@ -3,11 +3,13 @@
 use std::sync::Arc;
 
 use super::calls::CallId;
+use super::commit::Commit;
 use super::delivery::UpdateId;
 use super::endpoint::Endpoint;
 use super::ivr::{Ivr, NodeId};
 use super::key::Key;
-use super::update::{Attempt, Outcome, Parked, Update};
+use super::ledger::Keeping;
+use super::update::{Attempt, Outcome, Parked, Update, UpdateStanding};
 
 /// A moment, in milliseconds from an origin that the driver chose (`serve` takes the Unix epoch).
 ///
@@ -107,6 +109,12 @@ pub enum Event<'a> {
     },
     /// New calls walk this tree; calls in progress keep theirs.
     TreeLoaded(Arc<Ivr>),
+    /// The transaction of this number was made, and survives the process.
+    Committed(u64),
+    /// The transaction of this number was not made, or nobody knows.
+    CommitFailed(u64),
+    /// What had been kept is gone: all of it is to be kept again.
+    StoreLost,
     /// Take nothing new, deliver what is queued, then say [`Output::Drained`].
     ///
     /// Calls in progress stand still from here: no deadline of theirs fires any more.
@@ -148,6 +156,37 @@ pub enum Question<'a> {
     },
     /// How much there is of everything.
     Summary,
+    /// How the calls in progress stand.
+    Calls(Page),
+    /// How the updates stand that are not acknowledged.
+    Outbox {
+        /// Only those that are set aside.
+        only_parked: bool,
+        /// Which of them.
+        page: Page,
+    },
+    /// Try an update now.
+    Retry(Named),
+    /// Drop an update: it will never be written.
+    Drop(Named),
+}
+
+/// A part of a long list.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Page {
+    /// Where to go on: 0, or what the page before named.
+    pub after: u64,
+    /// How many entries at most.
+    pub limit: usize,
+}
+
+/// Which updates an operator means.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Named {
+    /// The one of this name ([`UpdateStanding::name`]).
+    One(u64),
+    /// All that are set aside.
+    AllParked,
 }
 
 /// What a simulated press may do (`--simulator`).
@@ -180,11 +219,37 @@ pub enum Answer {
     Call(CallStanding),
     /// How much there is of everything.
     Summary(Summary),
+    /// Calls in progress, and where to go on if there are more.
+    Calls(Vec<CallStanding>, Option<u64>),
+    /// Updates, and where to go on if there may be more.
+    Outbox(Vec<UpdateStanding>, Option<u64>),
+    /// So many updates are tried now, or were dropped.
+    Changed(usize),
+    /// No update has this name.
+    NoSuchUpdate,
+    /// The attempt of this update is under way: nobody knows yet whether it arrives.
+    UpdateInFlight,
+    /// What this update held in clear is gone: it can only be dropped.
+    RawLost,
 }
 
 /// How a call in progress stands.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct CallStanding {
+    /// Where its events come from.
+    pub source: Source,
+    /// Its id in that source.
+    pub id: String,
+    /// What its variables are written to, where that differs from the call.
+    pub interaction: Option<String>,
+    /// Milliseconds since it began.
+    pub age_ms: u64,
+    /// 1 for the first attempt at its node.
+    pub attempt: u32,
+    /// How many keys its entry has so far.
+    pub entered: usize,
+    /// Whether it writes nothing when it ends.
+    pub is_dry: bool,
     /// The node it stands in.
     pub node: String,
     /// Milliseconds until its next deadline.
@@ -305,6 +370,11 @@ pub enum Output {
         /// The call.
         call: CallId,
     },
+    /// A call that an earlier process held goes on where it stood.
+    Resumed {
+        /// The call.
+        call: CallId,
+    },
     /// A key was judged.
     Pressed {
         /// The call.
@@ -347,7 +417,26 @@ pub enum Output {
         /// The call.
         call: CallId,
     },
-    /// A call left an update behind, and it waits to be delivered.
+    /// Make this transaction and answer with [`Event::Committed`] or [`Event::CommitFailed`].
+    Commit(Commit),
+    /// How keeping goes is another than before.
+    KeepingIs(Keeping),
+    /// Whether new calls walk the tree that was loaded last: [`TREES_MAX`](super::TREES_MAX) others are
+    /// still walked where they don't.
+    TreeTaken(bool),
+    /// An update could not be kept in time and leaves all the same.
+    Undurable {
+        /// The update.
+        update: Arc<Update>,
+    },
+    /// An operator dropped an update: it will never be written.
+    DroppedByOperator {
+        /// Named it; the name is free again.
+        id: UpdateId,
+        /// The update.
+        update: Arc<Update>,
+    },
+    /// A call left an update behind, or an earlier process did, and it waits to be delivered.
     Queued {
         /// Names it.
         id: UpdateId,

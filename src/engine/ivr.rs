@@ -1,6 +1,7 @@
 //! The tree: valid by construction, nodes by index, and the two questions that everything follows
 //! from: is an entry *complete*, and is it *extendable*?
 
+use std::fmt;
 use std::sync::Arc;
 
 use super::key::{Digits, Key, KeySet};
@@ -13,9 +14,24 @@ pub struct NodeId(pub u32);
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct SlotId(pub u32);
 
+/// Names a tree by what is written in its file: the same text is the same tree.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Debug)]
+pub struct Version(pub u128);
+
+impl fmt::Display for Version {
+    /// Writes the first eight hexadecimal digits: enough to tell the trees of one house apart.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:08x}", self.0 >> 96)
+    }
+}
+
 /// A tree that a call can walk. `tree::load` makes one of `ivr.json`; IVR.md says what it means.
 #[derive(PartialEq, Eq, Debug)]
 pub struct Ivr {
+    /// Its name.
+    pub version: Version,
+    /// Its file's text, which is kept as long as calls walk it.
+    pub text: Arc<str>,
     /// The nodes, by [`NodeId`].
     pub nodes: Box<[Node]>,
     /// Where a call begins.

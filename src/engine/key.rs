@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use super::row::{Reader, Unreadable, Writer};
+
 /// A DTMF key: `0-9 * # A-D`, the sixteen events of RFC 4733 section 3.2, in that order.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key(u8);
@@ -168,6 +170,18 @@ impl Digits {
             _ => (1 << (4 * len)) - 1,
         };
         Digits { keys: self.keys & kept, len: len as u8 }
+    }
+
+    pub(super) fn write(self, writer: &mut Writer) {
+        writer.byte(self.len);
+        writer.wide(self.keys);
+    }
+
+    pub(super) fn read(reader: &mut Reader<'_>) -> Result<Digits, Unreadable> {
+        let (len, keys) = (reader.byte()?, reader.wide()?);
+        let digits = Digits { keys, len };
+        let is_whole = digits.len() <= Self::MAX && digits.prefix(digits.len()) == digits;
+        if is_whole { Ok(digits) } else { Err(Unreadable) }
     }
 
     /// Returns the keys, the first one first.

@@ -3,8 +3,10 @@
 use std::fmt;
 use std::sync::Arc;
 
+use super::commit::UpdateKey;
 use super::delivery::UpdateId;
 use super::event::{Source, Tick};
+use super::row::{Reader, Unreadable, Writer};
 
 /// One attempt at bringing an update to the interaction.
 #[derive(Clone, PartialEq, Debug)]
@@ -29,8 +31,8 @@ pub struct Update {
     pub generation: Tick,
     /// What the variables are written to; the call itself if `None`.
     pub interaction: Option<Box<str>>,
-    /// Names and values, no name twice, in the order of their last writing.
-    pub variables: Vec<(Arc<str>, String)>,
+    /// No name twice, in the order of their last writing.
+    pub variables: Vec<Variable>,
     /// When the call ended.
     pub ended: Tick,
 }
@@ -40,6 +42,106 @@ impl Update {
     pub fn interaction(&self) -> &str {
         self.interaction.as_deref().unwrap_or(&self.call)
     }
+
+    /// Returns its name for ever.
+    pub fn key(&self) -> UpdateKey {
+        let (source, call, generation) = (self.source, Arc::clone(&self.call), self.generation);
+        UpdateKey { source, call, generation }
+    }
+
+    /// Returns names and values, without those that are lost.
+    pub fn texts(&self) -> impl Iterator<Item = (&Arc<str>, &str)> {
+        self.variables.iter().filter_map(|Variable { name, value }| Some((name, value.as_str()?)))
+    }
+
+    /// Returns whether a value of it was lost with the process that held it.
+    pub fn has_lost(&self) -> bool {
+        self.variables.iter().any(|variable| variable.value == Value::Lost)
+    }
+}
+
+/// A variable of an interaction.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Variable {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Its value.
+    pub value: Value,
+}
+
+/// What a variable says.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Value {
+    /// This.
+    Plain(String),
+    /// This, with a masked entry in clear (`{card!raw}`): it is held in memory only.
+    Raw(String),
+    /// It was `Raw`, and the process that knew it is gone.
+    Lost,
+}
+
+impl Value {
+    /// Returns what is to be written; `None` if it is lost.
+    pub fn as_str(&self) -> Option<&str> {
+        match self {
+            Value::Plain(text) | Value::Raw(text) => Some(text),
+            Value::Lost => None,
+        }
+    }
+}
+
+impl Variable {
+    /// Returns a variable whose value may be kept.
+    pub fn plain(name: &str, value: &str) -> Variable {
+        Variable { name: Arc::from(name), value: Value::Plain(value.to_owned()) }
+    }
+
+    pub(super) fn write(&self, writer: &mut Writer) {
+        writer.text(&self.name);
+        writer.option(
+            match &self.value {
+                Value::Plain(text) => Some(text),
+                Value::Raw(_) | Value::Lost => None,
+            },
+            |writer, text| writer.text(text),
+        );
+    }
+
+    pub(super) fn read(reader: &mut Reader<'_>) -> Result<Variable, Unreadable> {
+        let name = reader.shared()?;
+        let value = reader.option(|reader| reader.text().map(str::to_owned))?;
+        Ok(Variable { name, value: value.map_or(Value::Lost, Value::Plain) })
+    }
+}
+
+/// How an update stands.
+#[derive(Clone, PartialEq, Debug)]
+pub struct UpdateStanding {
+    /// What an operator calls it.
+    pub name: u64,
+    /// The update.
+    pub update: Arc<Update>,
+    /// How many attempts it has had.
+    pub attempts: u32,
+    /// Milliseconds since its call ended.
+    pub age_ms: u64,
+    /// What it waits for.
+    pub state: UpdateState,
+}
+
+/// What an update waits for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum UpdateState {
+    /// To be on disk.
+    Held,
+    /// For its turn.
+    Ready,
+    /// For the answer to an attempt.
+    InFlight,
+    /// For its next attempt.
+    Waiting,
+    /// For an operator.
+    Parked(Parked),
 }
 
 /// What one attempt at a delivery came to: the rows of SPEC.md section 4.
@@ -140,6 +242,32 @@ pub enum Parked {
     },
     /// A day has passed.
     TooOld,
+    /// It held a masked entry in clear, which was in memory only, and the process ended.
+    RawLost,
+}
+
+impl Parked {
+    pub(super) fn write(self, writer: &mut Writer) {
+        let (kind, status) = match self {
+            Parked::Rejected { status } => (1, status),
+            Parked::NotFound { status } => (2, status),
+            Parked::TooOld => (3, 0),
+            Parked::RawLost => (4, 0),
+        };
+        writer.byte(kind);
+        writer.number(u64::from(status));
+    }
+
+    pub(super) fn read(reader: &mut Reader<'_>) -> Result<Parked, Unreadable> {
+        let (kind, status) = (reader.byte()?, reader.narrow()?);
+        match kind {
+            1 => Ok(Parked::Rejected { status }),
+            2 => Ok(Parked::NotFound { status }),
+            3 => Ok(Parked::TooOld),
+            4 => Ok(Parked::RawLost),
+            _ => Err(Unreadable),
+        }
+    }
 }
 
 impl fmt::Display for Parked {
@@ -148,6 +276,7 @@ impl fmt::Display for Parked {
             Parked::Rejected { status } => write!(f, "rejected with {status}"),
             Parked::NotFound { status } => write!(f, "still {status} after a minute"),
             Parked::TooOld => f.write_str("undelivered for 24 hours"),
+            Parked::RawLost => f.write_str("raw value lost"),
         }
     }
 }

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use super::event::{Reason, Tick};
 use super::ivr::{Assignment, Mask, Piece, SlotId, Template};
 use super::key::Digits;
+use super::row::{Reader, Unreadable, Writer};
+use super::update::{Value, Variable};
 
 /// Shown in the place of an entry that is masked whole.
 const MASKED: &str = "[masked]";
@@ -20,9 +22,18 @@ pub(super) struct Record {
     /// The last commit's entry as shown, and its label: what they were when `@back` cut the path.
     last: Option<(String, Arc<str>)>,
     /// Named entries, the later ones of a name in the place of the earlier.
-    slots: Vec<(SlotId, Digits, Mask)>,
-    /// Names and values in the order of their last writing.
-    variables: Vec<(Arc<str>, String)>,
+    slots: Vec<(SlotId, Named)>,
+    /// In the order of their last writing.
+    variables: Vec<Variable>,
+}
+
+/// A named entry.
+#[derive(Clone, PartialEq, Eq, Debug)]
+enum Named {
+    /// As it was entered, and how it is shown.
+    Entry(Digits, Mask),
+    /// As it is shown: it was masked, and the process that knew it is gone.
+    Shown(String),
 }
 
 /// What the templates tell of the call and of the moment, beside the record.
@@ -74,8 +85,8 @@ impl Record {
 
     /// Gives a good entry its name.
     pub(super) fn name(&mut self, slot: SlotId, entry: Digits, mask: Mask) {
-        self.slots.retain(|&(named, ..)| named != slot);
-        self.slots.push((slot, entry, mask));
+        self.slots.retain(|&(named, _)| named != slot);
+        self.slots.push((slot, Named::Entry(entry, mask)));
     }
 
     /// Writes variables: each value is expanded now, and of two writes to a name the later wins.
@@ -91,14 +102,14 @@ impl Record {
         if by_commit {
             let mut keys = String::new();
             self.write_keys(&mut keys);
-            self.write(&Arc::from("ivr_selection"), keys);
+            self.write(&Arc::from("ivr_selection"), Value::Plain(keys));
         }
-        self.write(&Arc::from("ivr_status"), outcome.to_owned());
+        self.write(&Arc::from("ivr_status"), Value::Plain(outcome.to_owned()));
     }
 
-    fn write(&mut self, name: &Arc<str>, value: String) {
-        self.variables.retain(|(written, _)| written != name);
-        self.variables.push((Arc::clone(name), value));
+    fn write(&mut self, name: &Arc<str>, value: Value) {
+        self.variables.retain(|written| written.name != *name);
+        self.variables.push(Variable { name: Arc::clone(name), value });
     }
 
     /// Returns whether there is a variable to be taken out.
@@ -107,12 +118,13 @@ impl Record {
     }
 
     /// Takes the variables out.
-    pub(super) fn take_variables(&mut self) -> Vec<(Arc<str>, String)> {
+    pub(super) fn take_variables(&mut self) -> Vec<Variable> {
         std::mem::take(&mut self.variables)
     }
 
-    fn expand(&self, template: &Template, scene: Scene<'_>) -> String {
+    fn expand(&self, template: &Template, scene: Scene<'_>) -> Value {
         let mut text = String::new();
+        let (mut is_raw, mut is_lost) = (false, false);
         for piece in &template.0 {
             match piece {
                 Piece::Text(literal) => text.push_str(literal),
@@ -132,17 +144,93 @@ impl Record {
                 Piece::Path => self.write_path(&mut text),
                 Piece::Keys => self.write_keys(&mut text),
                 Piece::ElapsedMs => write_number(&mut text, scene.now.since(scene.began)),
-                Piece::Slot(slot) => self.write_slot(&mut text, *slot, None),
-                Piece::RawSlot(slot) => self.write_slot(&mut text, *slot, Some(Mask::Off)),
+                Piece::Slot(slot) => match self.named(*slot) {
+                    Some(Named::Entry(entry, mask)) => show(&mut text, *entry, *mask),
+                    Some(Named::Shown(shown)) => text.push_str(shown),
+                    None => (),
+                },
+                Piece::RawSlot(slot) => match self.named(*slot) {
+                    Some(Named::Entry(entry, mask)) => {
+                        show(&mut text, *entry, Mask::Off);
+                        is_raw |= *mask != Mask::Off;
+                    }
+                    Some(Named::Shown(_)) => is_lost = true,
+                    None => (),
+                },
             }
         }
-        text
+        match (is_lost, is_raw) {
+            (true, _) => Value::Lost,
+            (false, true) => Value::Raw(text),
+            (false, false) => Value::Plain(text),
+        }
     }
 
-    fn write_slot(&self, text: &mut String, slot: SlotId, instead: Option<Mask>) {
-        if let Some(&(_, entry, mask)) = self.slots.iter().find(|&&(named, ..)| named == slot) {
-            show(text, entry, instead.unwrap_or(mask));
+    fn named(&self, slot: SlotId) -> Option<&Named> {
+        self.slots.iter().find(|(named, _)| *named == slot).map(|(_, entry)| entry)
+    }
+
+    /// Writes the record into a row: of masked entries what is shown, never the digits.
+    pub(super) fn write_row(&self, writer: &mut Writer) {
+        writer.text(&self.shown);
+        writer.number(self.path.len() as u64);
+        for (end, label) in &self.path {
+            writer.number(u64::from(*end));
+            writer.text(label);
         }
+        writer.option(self.last.as_ref(), |writer, (shown, label)| {
+            writer.text(shown);
+            writer.text(label);
+        });
+        writer.number(self.slots.len() as u64);
+        for (slot, named) in &self.slots {
+            writer.number(u64::from(slot.0));
+            match named {
+                Named::Entry(entry, Mask::Off) => {
+                    writer.option(Some(*entry), |writer, entry| entry.write(writer))
+                }
+                Named::Entry(entry, mask) => {
+                    let mut shown = String::new();
+                    show(&mut shown, *entry, *mask);
+                    writer.byte(0);
+                    writer.text(&shown);
+                }
+                Named::Shown(shown) => {
+                    writer.byte(0);
+                    writer.text(shown);
+                }
+            }
+        }
+        writer.number(self.variables.len() as u64);
+        self.variables.iter().for_each(|variable| variable.write(writer));
+    }
+
+    /// Reads what [`Record::write_row`] wrote for a call of a tree with so many named entries.
+    pub(super) fn read_row(reader: &mut Reader<'_>, slots_max: usize) -> Result<Record, Unreadable> {
+        let shown = reader.text()?.to_owned();
+        let mut begin = 0;
+        let path = reader.list(|reader| {
+            let end: u32 = reader.narrow()?;
+            if end < begin || !shown.is_char_boundary(end as usize) {
+                return Err(Unreadable);
+            }
+            begin = end;
+            Ok((end, reader.shared()?))
+        })?;
+        let last = reader.option(|reader| Ok((reader.text()?.to_owned(), reader.shared()?)))?;
+        let slots = reader.list(|reader| {
+            let slot: u32 = reader.narrow()?;
+            if slot as usize >= slots_max {
+                return Err(Unreadable);
+            }
+            let named = match reader.option(Digits::read)? {
+                Some(entry) => Named::Entry(entry, Mask::Off),
+                None => Named::Shown(reader.text()?.to_owned()),
+            };
+            Ok((SlotId(slot), named))
+        })?;
+        let variables = reader.list(Variable::read)?;
+        Ok(Record { shown, path, last, slots, variables })
     }
 
     fn write_path(&self, text: &mut String) {
@@ -238,10 +326,11 @@ mod tests {
     fn the_later_of_two_writes_to_a_name_wins_and_moves_to_the_end() {
         let mut record = Record::default();
         for (name, value) in [("a", "1"), ("b", "2"), ("a", "3")] {
-            record.write(&Arc::from(name), value.to_owned());
+            record.write(&Arc::from(name), Value::Plain(value.to_owned()));
         }
         let variables = record.take_variables();
-        let plain: Vec<_> = variables.iter().map(|(name, value)| (&**name, value.as_str())).collect();
-        assert_eq!(vec![("b", "2"), ("a", "3")], plain);
+        let plain: Vec<_> =
+            variables.iter().map(|variable| (&*variable.name, variable.value.as_str())).collect();
+        assert_eq!(vec![("b", Some("2")), ("a", Some("3"))], plain);
     }
 }

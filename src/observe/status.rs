@@ -3,7 +3,7 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use crate::engine::Endpoint;
+use crate::engine::{Endpoint, Keeping};
 
 /// How the links stand. Each thread writes its own part when it changes, never per event.
 #[derive(Debug)]
@@ -18,6 +18,8 @@ struct Parts {
     token_until: Option<Instant>,
     updates: Endpoint,
     full: Option<&'static str>,
+    /// Why the state can't be kept, if it can't.
+    keeping: Option<String>,
     stopping: bool,
 }
 
@@ -40,6 +42,7 @@ impl Default for Status {
             token_until: None,
             updates: Endpoint::Up,
             full: None,
+            keeping: None,
             stopping: false,
         };
         Status { parts: Mutex::new(parts) }
@@ -77,6 +80,15 @@ impl Status {
         self.parts().full = what;
     }
 
+    /// Says how keeping the state goes, and why not well.
+    pub fn set_keeping(&self, keeping: Keeping, why: &str) {
+        self.parts().keeping = match keeping {
+            Keeping::Well => None,
+            Keeping::Slow => Some("the disk takes longer than 5 s".to_owned()),
+            Keeping::Failing => Some(why.to_owned()),
+        };
+    }
+
     /// Says that the service is leaving.
     pub fn set_stopping(&self) {
         self.parts().stopping = true;
@@ -109,6 +121,9 @@ impl Status {
         ];
         if let Some(what) = parts.full {
             lines.push((false, format!("room: no more room for {what}, new calls are refused")));
+        }
+        if let Some(why) = parts.keeping {
+            lines.push((false, format!("state: not kept, calls go on in memory: {why}")));
         }
         if parts.stopping {
             lines.push((false, "stopping".to_owned()));

@@ -27,7 +27,8 @@ pub fn body(update: &Update) -> Vec<u8> {
         name: &'a str,
         value: &'a str,
     }
-    let variables: Vec<_> = update.variables.iter().map(|(name, value)| Variable { name, value }).collect();
+    // One that lost a value is parked, and never comes here.
+    let variables: Vec<_> = update.texts().map(|(name, value)| Variable { name, value }).collect();
     serde_json::to_vec(&variables).expect("strings always become JSON")
 }
 
@@ -61,7 +62,7 @@ mod tests {
     use std::time::{Duration, UNIX_EPOCH};
 
     use super::*;
-    use crate::engine::{Source, Tick};
+    use crate::engine::{Source, Tick, Variable};
 
     fn update(source: Source, call: &str, generation: u64) -> Update {
         Update {
@@ -70,8 +71,8 @@ mod tests {
             generation: Tick(generation),
             interaction: None,
             variables: vec![
-                ("ivr_selection".into(), r#"["1","A","1"]"#.to_owned()),
-                ("ivr_status".into(), "completed".to_owned()),
+                Variable::plain("ivr_selection", r#"["1","A","1"]"#),
+                Variable::plain("ivr_status", "completed"),
             ],
             ended: Tick(9),
         }

@@ -236,7 +236,7 @@ impl fmt::Debug for Line {
 /// repeat of ours: the token, the values of the variables, and, for they may be a caller's, all runs of 3 or more
 /// decimal digits. So statuses and ids in its words are lost.
 fn for_operators(said: &str, token: &Token, update: &Update) -> Option<Box<str>> {
-    let said = blot(said, &token.bearer, update.variables.iter().map(|(_, value)| value.as_str()));
+    let said = blot(said, &token.bearer, update.texts().map(|(_, value)| value));
     // `escape_debug` escapes what would not show, or would change how the rest shows; quotes are harmless here.
     let is_printable = |char: char| "\"'\\".contains(char) || char.escape_debug().len() == 1;
     let mut detail = String::new();
@@ -261,7 +261,7 @@ mod tests {
     use std::thread;
 
     use super::*;
-    use crate::engine::{Source, Tick};
+    use crate::engine::{Source, Tick, Variable};
     use crate::observe::status::Status;
     use crate::tenant::Secret;
     use crate::tenant::stand_in::{Authority, Gate, Reply, Seen, StandIn, answer, net, net_trusting};
@@ -272,7 +272,7 @@ mod tests {
             call: call.into(),
             generation: Tick(1),
             interaction: None,
-            variables: vec![("ivr_status".into(), "completed".to_owned())],
+            variables: vec![Variable::plain("ivr_status", "completed")],
             ended: Tick(9),
         }
     }
@@ -484,7 +484,7 @@ mod tests {
     fn an_echo_of_what_was_sent_shows_no_value() {
         let keys = r#"["1","A","1"]"#.to_owned();
         let sent = Update {
-            variables: vec![("ivr_selection".into(), keys.clone()), ("ivr_pin".into(), "4#".to_owned())],
+            variables: vec![Variable::plain("ivr_selection", &keys), Variable::plain("ivr_pin", "4#")],
             ..update("c")
         };
         let whole = String::from_utf8(body(&sent)).expect("JSON is text");

@@ -6,6 +6,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use uuid::Uuid;
+
 use super::diagnostic::{Finding, Report, Span, code, quote};
 use super::fields::{Cx, Fields, MS_MAX, Shape};
 use super::menu::{self, Written};
@@ -14,7 +16,7 @@ use super::scenario::{self, Scenario};
 use super::settings::{self, Settings};
 use super::syntax::{self, Member, Value};
 use super::{collect, lint, node, reach};
-use crate::engine::{Choice, Ivr, Limits, NodeId, OnEnd, Pattern, SlotId};
+use crate::engine::{Choice, Ivr, Limits, NodeId, OnEnd, Pattern, SlotId, Version};
 
 /// The most nodes of a tree.
 pub const NODES_MAX: usize = 10_000;
@@ -93,7 +95,13 @@ pub fn load(text: &str) -> Loaded {
     let ivr = ivr.filter(|_| !cx.report.has_errors());
     let notes = cx.report.take_notes();
     let (findings, omitted) = cx.report.into_findings();
-    Loaded { ivr: ivr.map(Arc::new), findings, notes, omitted, tests, keys }
+    let ivr = ivr.map(|ivr| Arc::new(Ivr { version: version(text), text: Arc::from(text), ..ivr }));
+    Loaded { ivr, findings, notes, omitted, tests, keys }
+}
+
+/// Returns the name of a tree with this text.
+fn version(text: &str) -> Version {
+    Version(Uuid::new_v5(&Uuid::NAMESPACE_OID, text.as_bytes()).as_u128())
 }
 
 /// What can be read of a tree.
@@ -148,6 +156,8 @@ fn tree<'v>(cx: &mut Cx<'v>, value: &'v Value<'v>) -> Option<Read> {
         let nodes: Option<Box<[_]>> = nodes.into_iter().collect();
         let slots = cx.slot_names.iter().map(|&name| name.into()).collect();
         Some(Ivr {
+            version: Version::default(),
+            text: Arc::from(""),
             nodes: nodes.filter(|nodes| nodes.len() == members.len())?,
             root: root?,
             entries: entries?.into(),

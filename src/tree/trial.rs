@@ -197,9 +197,19 @@ impl Player {
                     self.end.clone_from(&end);
                     self.walk.end(end.expect("a call that ended can be looked at"));
                 }
-                Output::Queued { update, .. } => self.variables.clone_from(&update.variables),
+                Output::Queued { update, .. } => {
+                    let texts = update.texts();
+                    self.variables =
+                        texts.map(|(name, value)| (Arc::clone(name), value.to_owned())).collect();
+                }
                 // Nothing else is of the walk; what is to be delivered stays undelivered.
                 Output::Began { .. }
+                | Output::Resumed { .. }
+                | Output::Commit(_)
+                | Output::KeepingIs(_)
+                | Output::TreeTaken(_)
+                | Output::Undurable { .. }
+                | Output::DroppedByOperator { .. }
                 | Output::Dropped { .. }
                 | Output::Discarded { .. }
                 | Output::Deliver(_)

@@ -93,6 +93,12 @@ impl World {
                 Output::EndpointIs(endpoint) => self.endpoint.push((now, endpoint)),
                 Output::Drained(left) => self.drained = Some((now, left)),
                 Output::Began { .. }
+                | Output::Resumed { .. }
+                | Output::Commit(_)
+                | Output::KeepingIs(_)
+                | Output::TreeTaken(_)
+                | Output::Undurable { .. }
+                | Output::DroppedByOperator { .. }
                 | Output::Pressed { .. }
                 | Output::Dropped { .. }
                 | Output::Entered { .. }

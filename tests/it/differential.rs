@@ -293,16 +293,24 @@ impl Player {
             }
             Output::Deliver(attempt) => {
                 let update = &attempt.update;
-                let variables = update.variables.iter();
                 self.transcript.seen.push(Seen::Wrote {
                     at: update.ended.0,
                     interaction: update.interaction().to_owned(),
-                    variables: variables.map(|(name, value)| (name.to_string(), value.clone())).collect(),
+                    variables: update
+                        .texts()
+                        .map(|(name, value)| (name.to_string(), value.to_owned()))
+                        .collect(),
                 });
                 let outcome = Outcome::Accepted { status: 200 };
                 self.calls.handle(Event::AttemptFinished { id: attempt.id, outcome }, Tick(now));
             }
             Output::Began { .. }
+            | Output::Resumed { .. }
+            | Output::Commit(_)
+            | Output::KeepingIs(_)
+            | Output::TreeTaken(_)
+            | Output::Undurable { .. }
+            | Output::DroppedByOperator { .. }
             | Output::Discarded { .. }
             | Output::Queued { .. }
             | Output::Delivered { .. }

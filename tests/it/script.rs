@@ -181,7 +181,7 @@ impl Player {
             Output::Deliver(attempt) => {
                 let update = &attempt.update;
                 let mut line = format!("{} writes", update.interaction());
-                for (name, value) in &update.variables {
+                for (name, value) in update.texts() {
                     write!(line, " {name}={value}").expect("a string");
                 }
                 line
@@ -189,6 +189,12 @@ impl Player {
             Output::Answer(_, Answer::Pressed(_)) => return,
             Output::Answer(_, answer) => format!("answers {answer:?}"),
             Output::Began { .. }
+            | Output::Resumed { .. }
+            | Output::Commit(_)
+            | Output::KeepingIs(_)
+            | Output::TreeTaken(_)
+            | Output::Undurable { .. }
+            | Output::DroppedByOperator { .. }
             | Output::Queued { .. }
             | Output::Delivered { .. }
             | Output::Retrying { .. }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::super::event::{NoMatch, Output, Reason, Tick, Verdict};
 use super::super::ivr::{Assignment, Content, Handler, Mask, Node, NodeId, Target};
 use super::super::key::{Digits, Key};
+use super::super::update::Variable;
 use super::super::variables::Scene;
 use super::{Attempt, Call, End, Failures, KnownFacts, Surroundings};
 
@@ -265,7 +266,7 @@ impl Call {
     }
 
     /// Begins an attempt: the wait for its first digit follows the announcement.
-    fn offer(&mut self, node: &Node, now: Tick) {
+    pub(super) fn offer(&mut self, node: &Node, now: Tick) {
         self.attempt = Attempt {
             guarded_until: now.after(node.timing.guard_ms),
             first_digit: None,
@@ -293,12 +294,12 @@ impl Call {
     }
 
     /// Takes out the variables that the walk leaves behind.
-    pub(in super::super) fn take_variables(&mut self) -> Vec<(Arc<str>, String)> {
+    pub(in super::super) fn take_variables(&mut self) -> Vec<Variable> {
         self.record.take_variables()
     }
 
     /// Returns the number of the attempt at this node: 1 + failed attempts here.
-    fn attempts(&self) -> u32 {
+    pub(in super::super) fn attempts(&self) -> u32 {
         1 + self.failures.no_input + self.failures.no_match
     }
 
