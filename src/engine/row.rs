@@ -183,7 +183,8 @@ mod tests {
         writer.option(Some(7), Writer::number);
         writer.option(None, Writer::number);
         let row = writer.finish();
-        let read = |row: &[u8]| -> Result<(Vec<u64>, u128, String, Option<u64>, Option<u64>), Unreadable> {
+        type Read = (Vec<u64>, u128, String, Option<u64>, Option<u64>);
+        let read = |row: &[u8]| -> Result<Read, Unreadable> {
             let mut reader = Reader::new(row)?;
             let read: Result<Vec<_>, _> = numbers.iter().map(|_| reader.number()).collect();
             let (wide, text) = (reader.wide()?, reader.text()?.to_owned());
