@@ -351,8 +351,9 @@ impl Calls {
         self.catch_up(source, id);
         self.discard_simulated(source, id);
         if let Some(&slot) = self.index[source as usize].get(id) {
-            self.held(slot).call.learn(facts);
-            self.touch(slot);
+            if self.held(slot).call.learn(facts) {
+                self.touch(slot);
+            }
         } else {
             self.ended.remove(source, id);
             self.begin(source, id, facts, false);

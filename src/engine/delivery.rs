@@ -46,7 +46,8 @@ const NOT_YET_MAX: u32 = 5;
 const LOOKED_AT_MAX: usize = 65_536;
 /// The wait after an interaction was missing for the first time; it doubles: 4 + 8 + 16 + 32 = 60 s.
 const NOT_YET_FIRST_MS: u64 = 4_000;
-/// So long an update waits to be kept; then it leaves all the same (SPEC.md section 6).
+/// So long an update waits to be kept, or for the next transaction after one that was made; then it
+/// leaves all the same (SPEC.md section 6). A disk that gets on with what it missed is waited for.
 const HELD_MS: u64 = 5_000;
 /// As `HELD_MS`, while we leave: what is kept by then is kept, and there is time left to deliver.
 const HELD_LAST_MS: u64 = 4_000;
@@ -75,6 +76,8 @@ pub(super) struct Delivery {
     parked: usize,
     /// How many left without being kept.
     undurable: u64,
+    /// Whether we leave, and nothing waits longer than it must.
+    hurries: bool,
     endpoint: Admission,
     /// Wakes us when the endpoint may be asked again.
     opening: Option<(Timer, Tick)>,
@@ -153,6 +156,7 @@ impl Delivery {
             backlog_in_flight: 0,
             parked: 0,
             undurable: 0,
+            hurries: false,
             endpoint: Admission::default(),
             opening: None,
             random: Random::new(seed),
@@ -420,6 +424,15 @@ impl Delivery {
         let id = UpdateId { slot, turn: *turn };
         let expires = pending.since.after(KEPT_MS);
         let is_late = matches!(pending.state, State::Held(_));
+        let waited_for =
+            around.ledger.made().map(|made| made.after(HELD_MS)).filter(|&until| until > around.present);
+        if is_late
+            && !self.hurries
+            && let Some(until) = waited_for
+        {
+            pending.state = State::Held(around.wheel.schedule(until, Item::Update(slot)));
+            return false;
+        }
         if is_late {
             self.undurable += 1;
             let update = Arc::clone(&pending.update);
@@ -536,6 +549,7 @@ impl Delivery {
 
     /// Makes every update ready that waits for its next attempt: the last chance before we leave.
     pub(super) fn hurry(&mut self, around: &mut Surroundings<'_>) {
+        self.hurries = true;
         for (index, slot) in self.slots.iter_mut().enumerate() {
             let Slot { turn, pending: Some(pending) } = slot else { continue };
             match pending.state {

@@ -172,7 +172,7 @@ impl Calls {
     }
 
     pub(super) fn committed(&mut self, number: u64) {
-        let Some(entries) = self.ledger.committed(number) else { return };
+        let Some(entries) = self.ledger.committed(number, self.present) else { return };
         let (delivery, mut around) = self.delivery();
         for entry in entries {
             if let Entry::End(end) = entry
