@@ -11,7 +11,7 @@ use native_tls::{HandshakeError, TlsStream};
 use super::proxy::Proxy;
 use super::resolver::{ResolveError, Resolver};
 use super::socket::{Socket, Stream};
-use super::tls::{Tls, TlsError, explain};
+use super::tls::{Tls, TlsError, explain, verify_name};
 use super::tunnel::{self, NoTunnel};
 use super::url::Url;
 
@@ -189,7 +189,7 @@ impl Net {
         let mut step = connector.connect(host, socket);
         loop {
             match step {
-                Ok(tls) => return Ok(tls),
+                Ok(tls) => return verify_name(&tls, host).map(|()| tls).map_err(failed),
                 Err(_) if Instant::now() >= deadline => return Err(late()),
                 Err(HandshakeError::WouldBlock(half)) => step = half.handshake(),
                 Err(HandshakeError::Failure(error)) => return Err(failed(explain(&error))),
@@ -301,17 +301,29 @@ mod tests {
         for (certified, expected) in [
             (
                 Authority::new("another").certify("127.0.0.1"),
-                "its certificate is refused: unable to get local issuer certificate; \
-                 a CA of your own is added by CXONE_CA_FILE (--ca-file)",
+                "its certificate is refused: unable to get local issuer certificate; no CA that is trusted here has \
+                 issued it: a CA of your own is added by CXONE_CA_FILE (--ca-file), and a server must send its \
+                 intermediate certificates",
             ),
             (
                 Authority::new("127.0.0.1").itself(),
-                "its certificate is refused: self-signed certificate; \
-                 a CA of your own is added by CXONE_CA_FILE (--ca-file)",
+                "its certificate is refused: self-signed certificate; no CA that is trusted here has issued it: a CA \
+                 of your own is added by CXONE_CA_FILE (--ca-file), and a server must send its intermediate \
+                 certificates",
             ),
-            (ours.certify("127.0.0.2"), "its certificate is refused: IP address mismatch"),
-            (ours.certify("example.com"), "its certificate is refused: IP address mismatch"),
-            (ours.certify_expired("127.0.0.1"), "its certificate is refused: certificate has expired"),
+            (
+                ours.certify("127.0.0.2"),
+                "its certificate is refused: IP address mismatch: it is made out to another host than the URL names",
+            ),
+            (
+                ours.certify("example.com"),
+                "its certificate is refused: IP address mismatch: it is made out to another host than the URL names",
+            ),
+            (
+                ours.certify_expired("127.0.0.1"),
+                "its certificate is refused: certificate has expired: it or a CA above it must be renewed, unless the \
+                 clock of this machine is wrong",
+            ),
         ] {
             let port = tls_peer(certified);
             let error = net_trusting(&ours)
@@ -332,7 +344,8 @@ mod tests {
             match dialled {
                 Ok(_) => assert!(is_right),
                 Err(error) => {
-                    let expected = "TLS with localhost: its certificate is refused: hostname mismatch";
+                    let expected = "TLS with localhost: its certificate is refused: hostname mismatch: it is made out \
+                                    to another host than the URL names";
                     assert_eq!((false, expected), (is_right, error.to_string().as_str()));
                 }
             }
@@ -349,7 +362,9 @@ mod tests {
             (listener.accept().expect("a connection"), listener, tcp)
         });
         let error = net().dial(&url, soon(), &|_| ()).expect_err("no TLS");
-        assert_eq!("TLS with 127.0.0.1: wrong version number", error.to_string());
+        let expected =
+            "TLS with 127.0.0.1: wrong version number: what answers there speaks no TLS, is the port right?";
+        assert_eq!(expected, error.to_string());
         let begin = Instant::now();
         let error = net().dial(&url, begin + Duration::from_millis(300), &|_| ()).expect_err("nothing");
         assert_eq!("TLS with 127.0.0.1: no answer in time", error.to_string());
