@@ -7,6 +7,7 @@ mod graph;
 mod pki;
 mod process;
 mod program;
+mod proxy;
 mod random_tree;
 mod reference;
 mod script;
