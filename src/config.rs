@@ -80,7 +80,7 @@ pub struct TenantFlags {
     /// A PEM file of CAs to trust beside the system's [env: CXONE_CA_FILE]
     #[arg(long, value_name = "FILE")]
     pub ca_file: Option<String>,
-    /// An HTTP proxy on the way to the tenant; `` for none [env: HTTPS_PROXY, but for the hosts in NO_PROXY]
+    /// An HTTP proxy on the way to the tenant, "" for none [env: HTTPS_PROXY; NO_PROXY lists hosts reached without]
     #[arg(long, value_name = "URL")]
     pub proxy: Option<String>,
 }
