@@ -10,7 +10,7 @@ use crate::engine::Reach;
 use crate::error::Error;
 use crate::local::Listen;
 use crate::observe::log::Format;
-use crate::tenant::{Kind, Secret, Url};
+use crate::tenant::{Kind, Proxy, Secret, Url};
 
 /// How many workers there are unless told otherwise, and the most there may be: a tenant that answers
 /// in a second must not cap us at a few updates a second, and each costs a connection.
@@ -80,6 +80,9 @@ pub struct TenantFlags {
     /// A PEM file of CAs to trust beside the system's [env: CXONE_CA_FILE]
     #[arg(long, value_name = "FILE")]
     pub ca_file: Option<String>,
+    /// An HTTP proxy on the way to the tenant, "" for none [env: HTTPS_PROXY; NO_PROXY lists hosts reached without]
+    #[arg(long, value_name = "URL")]
+    pub proxy: Option<String>,
 }
 
 /// What the service runs by.
@@ -118,6 +121,8 @@ pub struct Tenant {
     pub ws_url: Url,
     /// CAs to trust beside the system's, as PEM.
     pub ca: Option<Vec<u8>>,
+    /// The proxy on the way there.
+    pub proxy: Option<Proxy>,
 }
 
 /// What is logged, and how.
@@ -280,6 +285,7 @@ impl<'a> Settings<'a> {
             crate::tenant::Tls::new(Some(&pem)).map_err(|error| error.to_string())?;
             Ok(pem)
         });
+        let proxy = self.proxy(flags.proxy.as_deref());
         let api_url = match api_url? {
             Some(url) => url,
             None => Url::parse(&format!("https://{}.cxone.com", tenant.as_ref()?), Kind::Http)
@@ -292,8 +298,26 @@ impl<'a> Settings<'a> {
             oauth_url: oauth_url?.unwrap_or_else(|| api_url.join("/oauth/token")),
             ws_url: ws_url?.unwrap_or_else(|| api_url.to_websocket("/api/v2/voice/websocket")),
             ca: ca?,
+            proxy: proxy?,
             api_url,
         })
+    }
+
+    /// Reads the proxy, and the hosts that are reached without it. As with curl, names in lower case go first.
+    fn proxy(&mut self, flag_value: Option<&str>) -> Option<Option<Proxy>> {
+        let either = |lower, upper| if self.variable(lower).is_some() { lower } else { upper };
+        let variable = either("https_proxy", "HTTPS_PROXY");
+        let list = either("no_proxy", "NO_PROXY");
+        let proxy = self.read(flag_value, variable, "--proxy", |text| match text {
+            "" => Ok(None),
+            _ if flag_value.is_some() && text.contains('@') => Err(format!(
+                "every process can read a flag, so that a user and password go into {variable} only"
+            )),
+            _ => Proxy::parse(text).map(Some).map_err(|error| error.to_string()),
+        });
+        let Some(proxy) = proxy?.flatten() else { return Some(None) };
+        let list = self.env(list, "never a flag")?.unwrap_or_default();
+        Some(Some(proxy.except(&list)))
     }
 
     fn client_secret(&mut self) -> Option<Secret> {
@@ -389,12 +413,13 @@ impl<'a> Settings<'a> {
 
 /// Returns a text without what might be a password in it: what stands before the `@` of an address.
 fn without_password(text: &str) -> String {
-    match text.split_once("://") {
-        Some((scheme, rest)) if rest.contains('@') => {
-            let (_, after) = rest.rsplit_once('@').unwrap_or(("", rest));
+    let Some((before, after)) = text.rsplit_once('@') else { return text.to_owned() };
+    match before.split_once("://") {
+        // An address may come without its scheme; then all of it may be a user and a password.
+        Some((scheme, _)) if scheme.bytes().all(|byte| byte.is_ascii_alphanumeric()) => {
             format!("{scheme}://…@{after}")
         }
-        Some(_) | None => text.to_owned(),
+        Some(_) | None => format!("…@{after}"),
     }
 }
 

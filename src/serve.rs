@@ -92,7 +92,7 @@ impl Service {
         let tls = Tls::new(tenant.ca.as_deref())
             .map_err(|error| Error::Settings(vec![format!("CXONE_CA_FILE (--ca-file): {error}")]))?;
         let (names, lookups) = resolver();
-        let net = Net::new(names, tls);
+        let net = Net::new(names, tls).through(tenant.proxy);
         let mut seeds = Random::new(seed());
         let tokens = Tokens::new(
             &net,

@@ -246,6 +246,7 @@ fn nobody() -> Tenant {
         oauth_url: url("http://127.0.0.1:1", Kind::Http),
         ws_url: url("ws://127.0.0.1:1", Kind::WebSocket),
         ca: None,
+        proxy: None,
     }
 }
 

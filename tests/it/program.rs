@@ -96,10 +96,12 @@ impl Drop for Program {
 pub(crate) fn dtmfd(arguments: &[&str]) -> Command {
     let mut command = Command::new(BINARY);
     command.args(arguments).current_dir(root("tests"));
-    for (name, _) in
-        std::env::vars().filter(|(name, _)| name.starts_with("CXONE_") || name.starts_with("DTMFD_"))
-    {
-        command.env_remove(name);
+    for (name, _) in std::env::vars_os() {
+        let name = name.to_string_lossy();
+        let is_ours = name.starts_with("CXONE_") || name.starts_with("DTMFD_");
+        if is_ours || name.to_ascii_uppercase().ends_with("_PROXY") {
+            command.env_remove(&*name);
+        }
     }
     command
 }
