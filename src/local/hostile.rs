@@ -174,8 +174,8 @@ fn absurd_lengths_are_refused() {
         ("Content-Length: 2\r\nContent-Length: 2\r\n", "400"),
         ("Content-Length: 2\r\nContent-Length: 3\r\n", "400"),
         ("Content-Length: 2\r\nTransfer-Encoding: chunked\r\n", "400"),
-        ("Transfer-Encoding: chunked\r\n", "501"),
-        ("Transfer-Encoding: chunked\r\nConnection: Upgrade\r\n", "501"),
+        ("Transfer-Encoding: chunked\r\n", "411"),
+        ("Transfer-Encoding: chunked\r\nConnection: Upgrade\r\n", "411"),
     ] {
         let answer = api.exchange(&format!("POST /simulator HTTP/1.1\r\nHost: a\r\n{lines}\r\n{{}}"));
         assert_eq!(expected, status(&answer), "{lines:?}: {answer}");
