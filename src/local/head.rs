@@ -146,8 +146,9 @@ fn refuse(error: httparse::Error, bytes: &[u8]) -> Problem {
         }
         httparse::Error::Version => {
             let line = bytes.split(|&byte| byte == b'\r').next().unwrap_or_default();
-            match line.rsplit(|&byte| byte == b' ').next().unwrap_or_default() {
-                [b'H', b'T', b'T', b'P', b'/', major, b'.', minor]
+            let mut words = line.split(|&byte| byte == b' ').skip(2); // Method and target.
+            match (words.next().unwrap_or_default(), words.next()) {
+                ([b'H', b'T', b'T', b'P', b'/', major, b'.', minor], None)
                     if major.is_ascii_digit() && minor.is_ascii_digit() =>
                 {
                     Problem::new(505, "http_version_unsupported", "HTTP/1.1 and HTTP/1.0 are spoken here")
@@ -290,6 +291,7 @@ mod tests {
             ("GET /\r\n\r\n", (400, "bad_request_line")),
             ("GET  / HTTP/1.1\r\nHost: a\r\n\r\n", (400, "bad_request_line")),
             ("GET / HTTP/1.1 \r\nHost: a\r\n\r\n", (400, "bad_request_line")),
+            ("GET / x HTTP/1.1\r\nHost: a\r\n\r\n", (400, "bad_request_line")),
             (" GET / HTTP/1.1\r\nHost: a\r\n\r\n", (400, "bad_request_line")),
             ("G(T / HTTP/1.1\r\nHost: a\r\n\r\n", (400, "bad_request_line")),
             ("GET / http/1.1\r\nHost: a\r\n\r\n", (400, "bad_request_line")),
