@@ -12,7 +12,7 @@ use super::request::{Arriving, Progress};
 use crate::platform::{PollFd, Ready};
 
 /// How many bytes an answer may have.
-const ANSWER_MAX: usize = 1024 * 1024;
+pub(super) const ANSWER_MAX: usize = 1024 * 1024;
 
 /// How much is thrown away of what a client goes on sending after its answer.
 const DRAINED_MAX: usize = 1024 * 1024;
@@ -109,6 +109,23 @@ impl Conn {
     /// Returns whether it only waits for the client to close.
     pub(super) fn is_lingering(&self) -> bool {
         matches!(self.state, State::Lingering { .. })
+    }
+
+    /// Returns whether its answer waits for the client to take it.
+    pub(super) fn is_answering(&self) -> bool {
+        matches!(self.state, State::Answering { .. })
+    }
+
+    /// Returns how many bytes of memory the request takes, and how many the answer.
+    #[cfg(test)]
+    pub(super) fn held(&self) -> (usize, usize) {
+        match &self.state {
+            State::Arriving(arriving) => (arriving.held(), 0),
+            State::Queued(request) => (request.capacity(), 0),
+            State::Asking { unsent, answer, .. } => (unsent.capacity(), answer.capacity()),
+            State::Answering { answer, .. } => (0, answer.capacity()),
+            State::Lingering { .. } | State::Gone => (0, 0),
+        }
     }
 
     /// Returns what to wait for at the client's socket.
@@ -227,10 +244,13 @@ impl Conn {
         self.answer(problem.to_http(self.head_only), now, timings);
     }
 
-    /// Says that there is no room, as far as that goes without waiting, and closes.
+    /// Says that there is no room, as far as that goes without waiting, and closes. Who has had a part of
+    /// an answer is told nothing: that would be taken for the rest of it.
     pub(super) fn evict(&mut self) {
-        let _ = self.stream.write(&busy().to_http(self.head_only));
-        let _ = self.stream.shutdown(Shutdown::Write);
+        if self.is_incomplete() {
+            let _ = self.stream.write(&busy().to_http(self.head_only));
+            let _ = self.stream.shutdown(Shutdown::Write);
+        }
         self.leave();
     }
 

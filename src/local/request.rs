@@ -46,6 +46,12 @@ impl Arriving {
         }
     }
 
+    /// Returns how many bytes of memory it takes.
+    #[cfg(test)]
+    pub(super) fn held(&self) -> usize {
+        self.bytes.capacity()
+    }
+
     /// Returns whether nothing has come yet.
     pub(super) fn is_empty(&self) -> bool {
         matches!(self.part, Part::Head { .. }) && self.bytes.is_empty()
