@@ -57,6 +57,9 @@ pub(super) struct Conn {
     peer: String,
     /// An answer to it has no body.
     head_only: bool,
+    /// The client has gone while tiny_http had its request: the place is held until that is through with it,
+    /// or clients who ask and go could pile up requests there without end.
+    deserted: bool,
     /// When the state is over.
     until: Instant,
     state: State,
@@ -81,7 +84,7 @@ enum State {
 impl Conn {
     pub(super) fn new(stream: Stream, peer: String, now: Instant, timings: &Timings) -> Conn {
         let state = State::Arriving(Arriving::default());
-        Conn { stream, peer, head_only: false, until: now + timings.request, state }
+        Conn { stream, peer, head_only: false, deserted: false, until: now + timings.request, state }
     }
 
     /// Returns the deadline of what it waits for.
@@ -128,10 +131,15 @@ impl Conn {
         }
     }
 
-    /// Returns what to wait for at the client's socket.
-    pub(super) fn client_fd(&self) -> PollFd<'_> {
+    /// Returns what to wait for at the client's socket, unless it has gone: that would be told for ever.
+    pub(super) fn client_fd(&self) -> Option<PollFd<'_>> {
         let read = matches!(self.state, State::Arriving(_) | State::Lingering { .. });
-        PollFd::new(self.stream.as_fd(), read, matches!(self.state, State::Answering { .. }))
+        let write = matches!(self.state, State::Answering { .. });
+        (!self.deserted).then(|| PollFd::new(self.stream.as_fd(), read, write))
+    }
+
+    pub(super) fn is_deserted(&self) -> bool {
+        self.deserted
     }
 
     /// Returns what to wait for at tiny_http's end, if there is one.
@@ -154,7 +162,8 @@ impl Conn {
                 Ok(_) | Err(_) => self.leave(),
             },
             // It has closed in both directions: nobody is left to answer.
-            State::Queued(_) | State::Asking { .. } if ready.gone => self.leave(),
+            State::Queued(_) if ready.gone => self.leave(),
+            State::Asking { .. } if ready.gone => self.deserted = true,
             State::Queued(_) | State::Asking { .. } | State::Gone => (),
         }
     }
@@ -255,6 +264,9 @@ impl Conn {
     }
 
     fn answer(&mut self, answer: Vec<u8>, now: Instant, timings: &Timings) {
+        if self.deserted {
+            return self.leave();
+        }
         self.enter(State::Answering { answer, n_sent: 0 }, now + timings.taking);
         self.write_answer(now, timings);
     }
@@ -421,6 +433,21 @@ mod tests {
         assert!(!taking.conn.is_lingering(), "the client reads nothing");
         taking.after(10);
         assert!(taking.conn.is_gone());
+    }
+
+    #[test]
+    fn holds_its_place_while_tiny_http_has_the_request_of_a_client_that_has_gone() {
+        let mut pair = pair();
+        pair.send(GET);
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        ours.set_nonblocking(true).unwrap();
+        pair.conn.ask(ours, &mut [0; READ_MAX], pair.now, &TIMINGS);
+        let gone = Ready { gone: true, ..Ready::default() };
+        pair.conn.on_client(gone, &mut [0; READ_MAX], pair.now, &TIMINGS);
+        assert!(pair.conn.is_asking() && pair.conn.client_fd().is_none());
+        drop(theirs);
+        pair.conn.on_upstream(gone, &mut [0; READ_MAX], pair.now, &TIMINGS);
+        assert!(pair.conn.is_gone());
     }
 
     #[test]

@@ -155,7 +155,7 @@ impl Gate {
         fds.extend(self.waker.as_ref().map(|waker| PollFd::new(waker.as_fd(), true, false)));
         fds.extend(listener.map(|listener| PollFd::new(listener.as_fd(), true, false)));
         for conn in &self.conns {
-            fds.push(conn.client_fd());
+            fds.extend(conn.client_fd());
             fds.extend(conn.upstream_fd());
         }
         let deadlines = self.conns.iter().map(Conn::until).chain(self.paused_until).chain(stop_at);
@@ -172,10 +172,11 @@ impl Gate {
         let woken = self.waker.is_some() && ready.next().is_some_and(|ready| ready.read || ready.gone);
         let knocks = listener.is_some() && ready.next().is_some_and(|ready| ready.read || ready.gone);
         for conn in &mut self.conns {
-            let has_upstream = conn.is_asking();
-            let Some(client) = ready.next() else { break };
-            let upstream = if has_upstream { ready.next() } else { None };
-            conn.on_client(client, &mut self.scratch, now, &self.timings);
+            let client = if conn.is_deserted() { None } else { ready.next() };
+            let upstream = if conn.is_asking() { ready.next() } else { None };
+            if let Some(client) = client {
+                conn.on_client(client, &mut self.scratch, now, &self.timings);
+            }
             if let Some(upstream) = upstream {
                 conn.on_upstream(upstream, &mut self.scratch, now, &self.timings);
             }
