@@ -5,6 +5,8 @@
 //! ```
 
 mod conn;
+#[cfg(test)]
+mod foreign;
 mod gate;
 mod guard;
 mod head;
@@ -12,6 +14,8 @@ mod head;
 mod hostile;
 mod lane;
 mod listen;
+#[cfg(test)]
+mod noise;
 mod problem;
 mod request;
 mod routes;

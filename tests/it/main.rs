@@ -1,10 +1,14 @@
 //! What dtmfd promises, tested from outside: one binary, so that it links once.
 
+mod api;
 mod canary;
+mod conformance;
 mod delivery;
 mod differential;
 mod graph;
+mod hostile;
 mod pki;
+mod pressure;
 mod process;
 mod program;
 mod proxy;

@@ -269,11 +269,11 @@ fn a_wrong_command_line_is_a_usage_error() {
 }
 
 /// A tree whose calls end with their first key.
-const ONE_KEY: &str =
+pub(crate) const ONE_KEY: &str =
     r#"{ "rootNode": "a", "nodes": { "a": { "choices": { "1": { "outcome": "one" } } } } }"#;
 
 /// The service, on a free port, against the tenant at `url`; its secret is still to be told.
-fn run_against(url: &str, tree: &str) -> Command {
+pub(crate) fn run_against(url: &str, tree: &str) -> Command {
     let mut command = dtmfd(&["run", "--tenant", "t", "--client-id", "c", "--listen", "127.0.0.1:0"]);
     command.args(["--api-url", url, "--ivr", tree]);
     command

@@ -62,6 +62,16 @@ impl Program {
         panic!("never said {words:?}:\n{}", self.heard.join("\n"));
     }
 
+    /// Returns whether it has said these words by now.
+    pub(crate) fn has_said(&mut self, words: &str) -> bool {
+        self.heard.extend(self.lines.try_iter());
+        self.heard.iter().any(|line| line.contains(words))
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     pub(crate) fn signal(&self, name: &str) {
         let status = Command::new("kill").args([&format!("-{name}"), &self.child.id().to_string()]).status();
         assert!(status.expect("kill runs").success());
