@@ -106,28 +106,28 @@ impl Pages {
         let n_cells = usize::from(u16::from_be_bytes([page[header + 3], page[header + 4]]));
         let pointers = page[header + 8..].chunks_exact(2).take(n_cells);
         for pointer in pointers {
-            let begin = usize::from(u16::from_be_bytes([pointer[0], pointer[1]]));
-            let Some((key, payload)) = page.get(begin..).and_then(|cell| self.cell(cell)) else { continue };
-            let Some((n_columns, columns)) = record(&payload) else { continue };
-            // The first column of a record stands for the key, which is not in it.
-            let columns = &columns[1..n_columns];
-            let table = Table::ALL.into_iter().find(|table| table.columns().len() + 1 == columns.len());
-            if let Some(table) = table
-                && let Some(columns) = whole(table, key, columns)
+            // SQLite looks at no more bits of it than a page needs.
+            let begin = usize::from(u16::from_be_bytes([pointer[0], pointer[1]])) % PAGE;
+            let Some(mut cell) = page.get(begin..) else { continue };
+            let Some((length, key)) = varint(&mut cell).zip(varint(&mut cell)) else { continue };
+            let key = key as i64;
+            // A record says itself how long it is: the length before it matters only where a part of it
+            // lies elsewhere.
+            if let Some((table, columns)) = record(cell).and_then(|record| record.row(key)) {
+                take(table, key, &columns)?;
+            } else if let Some(payload) = self.spilled(cell, length)
+                && let Some((table, columns)) = record(&payload).and_then(|record| record.row(key))
             {
-                take(table, key, columns)?;
+                take(table, key, &columns)?;
             }
         }
         Ok(())
     }
 
-    /// Reads a cell of a table's leaf: its key and its record.
-    fn cell(&self, mut cell: &[u8]) -> Option<(i64, Vec<u8>)> {
-        let length = usize::try_from(varint(&mut cell)?).ok().filter(|length| *length <= ROW_MAX)?;
-        let key = varint(&mut cell)? as i64;
-        if length <= LOCAL_MAX {
-            return Some((key, cell.get(..length)?.to_vec()));
-        }
+    /// Reads a record that begins in a cell and goes on on overflow pages.
+    fn spilled(&self, cell: &[u8], length: u64) -> Option<Vec<u8>> {
+        let length =
+            usize::try_from(length).ok().filter(|length| (LOCAL_MAX + 1..=ROW_MAX).contains(length))?;
         let wanted = LOCAL_MIN + (length - LOCAL_MIN) % (PAGE - 4);
         let local = if wanted <= LOCAL_MAX { wanted } else { LOCAL_MIN };
         let (begin, rest) = cell.split_at_checked(local)?;
@@ -143,7 +143,22 @@ impl Pages {
             next = u32::from_be_bytes([head[0], head[1], head[2], head[3]]);
             payload.extend_from_slice(&body[..body.len().min(length - payload.len())]);
         }
-        Some((key, payload))
+        Some(payload)
+    }
+}
+
+/// What a record holds: the values of its columns, the first of which stands for the key.
+struct Record<'a> {
+    columns: [ValueRef<'a>; COLUMNS_MAX],
+    n_columns: usize,
+}
+
+impl<'a> Record<'a> {
+    /// Returns the table that this is a row of, and its columns without the CRC, if it is whole.
+    fn row(&self, key: i64) -> Option<(Table, Vec<ValueRef<'a>>)> {
+        let columns = self.columns.get(1..self.n_columns)?;
+        let table = Table::ALL.into_iter().find(|table| table.columns().len() + 1 == columns.len())?;
+        whole(table, key, columns).map(|columns| (table, columns.to_vec()))
     }
 }
 
@@ -164,8 +179,8 @@ fn varint(bytes: &mut &[u8]) -> Option<u64> {
     Some(number)
 }
 
-/// Reads a record: how many columns it has, and what is in them.
-fn record(payload: &[u8]) -> Option<(usize, [ValueRef<'_>; COLUMNS_MAX])> {
+/// Reads a record from the begin of `payload`, whatever comes after it.
+fn record(payload: &[u8]) -> Option<Record<'_>> {
     let mut columns = [ValueRef::Null; COLUMNS_MAX];
     let mut header = payload;
     let length = usize::try_from(varint(&mut header)?).ok()?;
@@ -177,7 +192,7 @@ fn record(payload: &[u8]) -> Option<(usize, [ValueRef<'_>; COLUMNS_MAX])> {
         *column = value(varint(&mut types)?, &mut body)?;
         n_columns += 1;
     }
-    (n_columns > 0).then_some((n_columns, columns))
+    (n_columns > 0).then_some(Record { columns, n_columns })
 }
 
 /// Reads a value of a serial type.
@@ -228,7 +243,7 @@ mod tests {
     fn a_record_that_is_cut_anywhere_is_none() {
         // NULL, 1 byte -2, 0, 1, the text "ab", a blob of one byte.
         let bytes = [7, 0, 1, 8, 9, 17, 14, 0xfe, b'a', b'b', 7];
-        let (n_columns, columns) = record(&bytes).unwrap();
+        let Record { columns, n_columns } = record(&bytes).unwrap();
         let expected = [
             ValueRef::Null,
             ValueRef::Integer(-2),
