@@ -189,7 +189,11 @@ impl Store {
             State::Open(open) => {
                 let path = self.settings.directory.join(DATABASE);
                 if open.was_taken_away(&path) {
-                    self.lose("its file was taken away", inbox);
+                    // What lies there now, if anything, is of another time: none of it may go on.
+                    if let Some(Err(error)) = self.directory.as_ref().map(salvage::put_away) {
+                        warn!(why:% = error; "what took the database's place can't be set aside");
+                    }
+                    self.lose("its file was taken away, or another put in its place", inbox);
                 }
             }
             State::Closed(_) => {

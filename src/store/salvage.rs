@@ -64,6 +64,17 @@ pub(super) fn forget_log(directory: &Directory) -> Result<(), Trouble> {
     Ok(())
 }
 
+/// Sets aside what lies where the database should, with nothing carried over.
+pub(super) fn put_away(directory: &Directory) -> Result<(), Trouble> {
+    if PARTS.iter().any(|part| identity(&with_suffix(&directory.file(DATABASE), part)).is_some()) {
+        let copy = make_room(directory)?;
+        set_aside(directory, &copy)?;
+        directory.sync()?;
+        error!(copy:% = copy.display(); "what lay in the database's place is set aside");
+    }
+    Ok(())
+}
+
 /// Makes an empty database where there is none.
 pub(super) fn begin(directory: &Directory) -> Result<(), Trouble> {
     let unfinished = directory.file(UNFINISHED);

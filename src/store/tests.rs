@@ -110,6 +110,7 @@ impl Rig {
                     let call = self.calls.call(call).unwrap();
                     self.ended.push((call.id().to_owned(), call.end().unwrap().outcome.to_string()));
                 }
+                #[expect(clippy::wildcard_enum_match_arm, reason = "the rest is for the shell")]
                 _ => (),
             }
         }
@@ -227,6 +228,42 @@ fn a_directory_that_is_set_wrong_is_an_error() {
     }
 }
 
+#[test]
+fn a_database_that_is_taken_away_is_made_anew_with_everything_in_it() {
+    let scratch = Scratch::new("taken");
+    let mut rig = Rig::start(&scratch, sample());
+    rig.press("a", "1");
+    rig.pass(50);
+    let Rig { mut store, clock, mut calls, mut now, .. } = rig;
+    let path = scratch.0.join(DATABASE);
+    let (inbox, outlet) = crate::inbox::inbox();
+    let status = Status::default();
+    for replaced in [false, true] {
+        fs::remove_file(&path).unwrap();
+        if replaced {
+            fs::write(&path, "something else").unwrap();
+        }
+        let empty = Commit { number: 1, changes: Vec::new() };
+        store.take(&empty, &clock, &inbox, &status);
+        let heard: Vec<_> = outlet.incoming.try_iter().collect();
+        assert!(matches!(*heard, [Incoming::StoreLost, Incoming::Committed(1)]), "{heard:?}");
+        now = now.after(50);
+        calls.handle(Event::StoreLost, now);
+        now = now.after(50);
+        calls.handle_timeout(now);
+        while let Some(output) = calls.poll_output() {
+            if let Output::Commit(commit) = output {
+                store.take(&commit, &clock, &inbox, &status);
+                assert!(matches!(outlet.incoming.try_recv(), Ok(Incoming::Committed(_))));
+                calls.handle(Event::Committed(commit.number), now);
+            }
+        }
+        let State::Open(open) = &store.state else { panic!("it is closed") };
+        assert_eq!(1, open.counts.calls);
+    }
+    assert_eq!(b"something else"[..], fs::read(scratch.0.join("dtmfd.db.damaged-1")).unwrap());
+}
+
 /// A tree that asks for a card number, which nobody is to see.
 const CARD: &str = r##"{ "rootNode": "card", "nodes": {
     "card": { "collect": { "min": 12, "max": 16, "as": "card" }, "endKey": "#", "mask": true, "nextNode": "sure" },
@@ -281,9 +318,8 @@ fn a_call_that_ended_before_its_row_was_found_does_not_go_on() {
     let mut rig = Rig::start(&scratch, sample());
     rig.press("a", "1");
     rig.pass(50);
-    let row = rig.found.iter().flat_map(|commit| &commit.changes).find_map(|change| match change {
-        crate::engine::Change::PutCall(_, row) => Some(row.clone()),
-        _ => None,
+    let row = rig.found.iter().flat_map(|commit| &commit.changes).find_map(|change| {
+        if let crate::engine::Change::PutCall(_, row) = change { Some(row.clone()) } else { None }
     });
     let row = row.unwrap();
     rig.press("a", "A1");
@@ -343,10 +379,8 @@ fn version(tag: u8, row: &[Value]) -> i64 {
         1 | 5 => 0,
         _ => return 0,
     };
-    match row[place] {
-        Value::Integer(number) => number,
-        _ => panic!("{row:?}"),
-    }
+    let Value::Integer(number) = row[place] else { panic!("{row:?}") };
+    number
 }
 
 /// A database's files, and every row that was ever in it.
@@ -487,7 +521,7 @@ fn survive(template: &Template, place: usize, seed: u64, round: u64) -> u64 {
         let mut random = Random::new(seed.wrapping_mul(1 << 32) + round);
         let (mut main, mut log) = (template.main.clone(), template.log.clone());
         let mut what = mutate(&mut main, &mut log, &mut random);
-        if random.number() % 4 == 0 {
+        if random.number().is_multiple_of(4) {
             what = format!("{what}, {}", mutate(&mut main, &mut log, &mut random));
         }
         for scratch in [&ours, &theirs] {

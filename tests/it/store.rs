@@ -136,13 +136,9 @@ fn a_full_disk_is_lived_through_and_heals() {
     let mut file = File::create(&filler).expect("there is room");
     // To the last byte.
     for size in [4096, 1] {
-        let full = loop {
-            match file.write(&vec![b'x'; size]) {
-                Ok(_) => (),
-                Err(error) => break error,
-            }
-        };
-        assert_eq!(ErrorKind::StorageFull, full.kind());
+        let block = vec![b'x'; size];
+        let full = std::iter::repeat_with(|| file.write_all(&block)).find_map(Result::err);
+        assert_eq!(Some(ErrorKind::StorageFull), full.map(|error| error.kind()));
     }
     for call in 0..4 {
         press(&address, &format!("full-{call}"), "1A1");
