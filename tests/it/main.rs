@@ -15,6 +15,7 @@ mod proxy;
 mod random_tree;
 mod reference;
 mod script;
+mod store;
 mod tenant;
 mod tidy;
 mod tls;
