@@ -1,7 +1,8 @@
 //! Settings: flags over the environment over defaults (SPEC.md section 3). All problems are told at once.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -10,6 +11,7 @@ use crate::engine::Reach;
 use crate::error::Error;
 use crate::local::Listen;
 use crate::observe::log::Format;
+use crate::store::{self, Durability};
 use crate::tenant::{Kind, Secret, Url};
 
 /// How many workers there are unless told otherwise, and the most there may be: a tenant that answers
@@ -24,6 +26,8 @@ const SECRET_MAX: u64 = 64 * 1024;
 
 /// Where the local API listens unless told otherwise: the seed's port, on loopback.
 pub const LISTEN: &str = "127.0.0.1:8080";
+/// Where state is kept unless told otherwise, and systemd names no directory.
+const STATE: &str = "./state";
 /// Where the tree is unless told otherwise.
 pub const TREE: &str = "ivr.json";
 
@@ -48,6 +52,12 @@ pub struct Flags {
     /// What POST /simulator may do: on, off, dry or live [env: DTMFD_SIMULATOR] [default: on]
     #[arg(long, value_name = "MODE")]
     pub simulator: Option<String>,
+    /// Where calls and updates are kept: DIR, or `none` [env: DTMFD_STATE] [default: $STATE_DIRECTORY, else ./state]
+    #[arg(long, value_name = "DIR")]
+    pub state: Option<OsString>,
+    /// What they survive: power (a power cut), process (kill -9) [env: DTMFD_DURABILITY] [default: power]
+    #[arg(long, value_name = "WHAT")]
+    pub durability: Option<String>,
     /// What is logged: off, error, warn, info or debug [env: DTMFD_LOG] [default: info]
     #[arg(long, value_name = "LEVEL")]
     pub log: Option<String>,
@@ -99,6 +109,8 @@ pub struct Config {
     pub calls_max: usize,
     /// What the simulator may do; `None` turns it off.
     pub simulator: Option<Reach>,
+    /// Where state is kept, and how well; `None` keeps it in memory.
+    pub state: Option<store::Settings>,
     /// Whether debug logs show digits.
     pub log_digits: bool,
 }
@@ -207,8 +219,16 @@ impl<'a> Settings<'a> {
                 _ => return Err("it must be on, off, dry or live".to_owned()),
             })
         });
+        let durability =
+            self.read(flags.durability.as_deref(), "DTMFD_DURABILITY", "--durability", |text| match text {
+                "power" => Ok(Durability::Power),
+                "process" => Ok(Durability::Process),
+                _ => Err("it must be power or process".to_owned()),
+            });
+        let directory = self.state(flags);
         let listen = listen?.unwrap_or_else(|| LISTEN.parse().expect("the default is an address"));
         let api_token = api_token?;
+        let durability = durability?.unwrap_or_default();
         if !listen.is_loopback() && api_token.is_none() {
             self.problems.push(format!(
                 "DTMFD_LISTEN (--listen) is `{listen}`, which others can reach: that takes an API token in \
@@ -224,6 +244,7 @@ impl<'a> Settings<'a> {
             workers: workers?.unwrap_or(WORKERS_MAX),
             calls_max: calls_max?.unwrap_or(CALLS_MAX),
             simulator: simulator?.unwrap_or(Some(Reach::Own)),
+            state: directory.map(|directory| store::Settings { directory, durability }),
             log_digits: flags.log_digits,
         })
     }
@@ -237,6 +258,25 @@ impl<'a> Settings<'a> {
     pub fn given_ivr(&self, flags: &Flags) -> Option<PathBuf> {
         // A path need not be UTF-8.
         flags.ivr.as_ref().map(PathBuf::from).or_else(|| self.variable("DTMFD_IVR").map(PathBuf::from))
+    }
+
+    /// Returns the state directory; `None` if state is kept in memory.
+    fn state(&self, flags: &Flags) -> Option<PathBuf> {
+        // Empty counts as not set, and a path need not be UTF-8.
+        let given =
+            flags.state.clone().filter(|path| !path.is_empty()).or_else(|| self.variable("DTMFD_STATE"));
+        // systemd joins several with colons; the first is ours.
+        let systemd = || {
+            let all = self.variable("STATE_DIRECTORY")?;
+            all.as_bytes().split(|&byte| byte == b':').next().map(|path| OsStr::from_bytes(path).to_owned())
+        };
+        let path = given.or_else(systemd).unwrap_or_else(|| STATE.into());
+        (path != "none").then(|| path.into())
+    }
+
+    /// Returns whether it was said where state is kept.
+    pub fn has_state(&self, flags: &Flags) -> bool {
+        flags.state.is_some() || self.variable("DTMFD_STATE").is_some()
     }
 
     /// Returns whether the local API's address was named.

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use crate::local::BindError;
+use crate::store::OpenError;
 use crate::tree::ReadError;
 
 /// Why dtmfd cannot start, or has to stop.
@@ -44,6 +45,9 @@ pub enum Error {
     /// The local API could not be opened.
     #[error("cannot open the local API")]
     Listen(#[source] BindError),
+    /// State can't be kept where it was to be.
+    #[error(transparent)]
+    Store(OpenError),
     /// A thread of ours died.
     #[error("the thread `{0}` died: this is a bug in dtmfd, the log has its last words")]
     ThreadDied(String),
@@ -74,6 +78,8 @@ impl Error {
             | Error::OpenTree(_)
             | Error::Tree { .. }
             | Error::Listen(_) => 78,
+            Error::Store(OpenError::Wrong { .. }) => 78,
+            Error::Store(OpenError::InUse(_)) => 75,
             Error::ThreadDied(_) => 70,
             Error::Write { .. } | Error::System { .. } => 1,
         })

@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! CXone WebSocket ─▶ inbound ──┐                          ┌─(jobs)─▶ outbound ─▶ CXone REST
-//!                              ├─(inbox)─▶ driver ⇄ engine              │
+//!                              ├─(inbox)─▶ driver ⇄ engine ─(commit)─▶ store ─▶ SQLite
 //! curl, keypad ───▶ local ─────┘     ▲                                  │
 //!                                    └──────── AttemptFinished ─────────┘
 //! ```
@@ -27,6 +27,7 @@ pub mod outbound;
 pub mod tenant;
 
 pub mod local;
+pub mod store;
 pub mod tree;
 
 pub mod observe;

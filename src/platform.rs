@@ -1,5 +1,8 @@
 //! The few lines of `unsafe` that the platform forces, each with its reason; everything else forbids it.
-#![expect(unsafe_code, reason = "poll(2), mallopt(3) and non-blocking unix sockets have no safe form in std")]
+#![expect(
+    unsafe_code,
+    reason = "poll(2), mallopt(3), CLOCK_BOOTTIME and non-blocking unix sockets have no safe form in std"
+)]
 
 use std::fs::{self, Permissions};
 use std::io;
@@ -91,6 +94,15 @@ pub fn limit_arenas() {
         // SAFETY: mallopt takes two integers and locks the allocator itself.
         let _ = unsafe { libc::mallopt(libc::M_ARENA_MAX, 1) };
     }
+}
+
+/// Returns the time since the machine was started, with the time that it slept: no one can set this clock.
+pub fn boottime() -> Duration {
+    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the kernel writes one `timespec` where `now` is, which lives over the call.
+    let result = unsafe { libc::clock_gettime(libc::CLOCK_BOOTTIME, &raw mut now) };
+    assert_eq!(0, result, "every Linux since 2.6.39 has CLOCK_BOOTTIME");
+    Duration::new(now.tv_sec as u64, now.tv_nsec as u32)
 }
 
 /// Connects to the unix socket at `path` without ever waiting, and returns a non-blocking stream.

@@ -291,6 +291,11 @@ impl Calls {
         Summary { calls, waiting: self.delivery.len() - parked, parked }
     }
 
+    /// Returns whether everything is kept that is to be.
+    pub fn is_kept(&self) -> bool {
+        self.ledger.is_on() && self.ledger.is_settled()
+    }
+
     /// Returns what there is no more room for, if anything.
     pub fn full(&self) -> Option<&'static str> {
         if self.delivery.len() >= UPDATES_MAX {

@@ -87,6 +87,7 @@ fn the_engine_names_nothing_of_ours_and_iterates_over_no_hash_map() {
 fn only_the_shell_reads_clocks() {
     let shell = [
         "driver.rs",
+        "driver/clock.rs",
         "serve.rs",
         "inbox.rs",
         "cli/",
