@@ -136,6 +136,8 @@ impl Driver {
 
     /// Runs until [`Incoming::Drain`] has been answered, or every sender is gone.
     pub fn run(mut self) -> Report {
+        // What an earlier process left is to be done at once: on a quiet line nothing else would begin it.
+        self.act();
         let left = loop {
             if let Some(left) = self.drained {
                 break left;
@@ -403,5 +405,34 @@ impl Driver {
             // It has room for one; whoever lost patience has dropped the other end.
             let _ = reply.try_send(answer);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crossbeam_channel::bounded;
+
+    use super::*;
+    use crate::engine::{Bounds, Key};
+
+    #[test]
+    fn what_is_to_be_done_at_the_start_waits_for_no_event() {
+        let tree = r#"{"rootNode":"a","nodes":{"a":{"choices":{"1":{"outcome":"done"}}}}}"#;
+        let ivr = crate::tree::load(tree).ivr.expect("it is a tree");
+        let clock = Clock::resume(None);
+        let mut calls = Calls::new(ivr, Bounds { calls_max: 1, attempts_max: 1 }, 1, clock.now());
+        let key = Key::parse('1').expect("a key");
+        calls.handle(Event::KeyPressed { source: Source::Voice, call: "c", key, stamp: None }, clock.now());
+
+        let (jobs, work_to_do) = bounded(1);
+        let (inbox, outlet) = crate::inbox::inbox();
+        let sinks = Sinks { jobs, commits: None, ends: None };
+        let driver = Driver::new(calls, clock, outlet, sinks, Arc::default(), false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| driver.run());
+            let attempt = work_to_do.recv_timeout(Duration::from_secs(60));
+            drop(inbox);
+            assert_eq!("c", &*attempt.expect("the update is to be delivered").update.call);
+        });
     }
 }

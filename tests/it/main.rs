@@ -7,6 +7,7 @@ mod delivery;
 mod differential;
 mod graph;
 mod hostile;
+mod kill;
 mod pki;
 mod pressure;
 mod process;

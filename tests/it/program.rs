@@ -78,6 +78,14 @@ impl Program {
         assert!(status.expect("kill runs").success());
     }
 
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.child.try_wait().expect("it can be waited for").is_some()
+    }
+
     /// Waits for the end, and returns everything that was said.
     #[track_caller]
     pub(crate) fn end(mut self, within: Duration) -> (ExitStatus, String) {
