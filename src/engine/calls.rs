@@ -65,6 +65,9 @@ pub const TREES_MAX: usize = 16;
 /// While we leave, so long a transaction is waited for: what was not kept by then is not.
 const COMMIT_LAST_MS: u64 = 4_000;
 
+/// How many updates one question changes at most, so that no digit waits behind it for long.
+const CHANGED_AT_ONCE_MAX: usize = 1_000;
+
 /// What has been counted since the start.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct Counts {
@@ -590,10 +593,10 @@ impl Calls {
                 }
             }
             Named::AllParked => {
-                let ids = delivery.parked_ids();
-                Answer::Changed(
-                    ids.into_iter().filter(|&id| change(delivery, id, &mut around).is_ok()).count(),
-                )
+                // Lazily: what is not taken is not changed.
+                let ids = delivery.parked_ids().into_iter();
+                let changed = ids.filter(|&id| change(delivery, id, &mut around).is_ok());
+                Answer::Changed(changed.take(CHANGED_AT_ONCE_MAX).count())
             }
         }
     }
