@@ -4,7 +4,7 @@
 //! reader ──┐
 //! api ─────┼─(inbox)─▶ calls ─(jobs)─▶ worker-1 … worker-n ─┐
 //!          ├───────────────────────────────(inbox)──────────┘
-//! gate ─▶ api                resolver: looks names up for reader and workers
+//! gate ─▶ api ─▶ presses ─(inbox)─▶ calls     resolver: looks names up for reader and workers
 //! ```
 //!
 //! They stop from source to sink: first what brings events, then `calls` once it has drained, then the
@@ -85,6 +85,7 @@ impl Service {
             listen,
             api_token: api_token.map(|token| token.reveal().to_owned()),
             simulator,
+            history: None, // Nothing is kept yet.
         };
         let local = Local::bind(settings, inbox.clone(), Arc::clone(&status)).map_err(Error::Listen)?;
         let address = local.address();
@@ -138,8 +139,9 @@ impl Service {
             let (jobs, inbox) = (work_to_do.clone(), inbox.clone());
             threads.spawn(&format!("worker-{number}"), move || work(client, jobs, inbox))?;
         }
-        let (gate, api, local) = local.into_parts();
+        let (gate, api, player, local) = local.into_parts();
         threads.spawn("api", move || api.run())?;
+        threads.spawn("presses", move || player.run())?;
         threads.spawn("gate", move || gate.run())?;
         threads.spawn("reader", move || reader.run())?;
         Ok(Service {

@@ -27,11 +27,11 @@ struct Running {
 
 fn run(timings: Timings) -> Running {
     let (inbox, outlet) = inbox();
-    let settings =
-        Settings { listen: "127.0.0.1:0".parse().unwrap(), api_token: None, simulator: Some(Reach::Own) };
+    let listen = "127.0.0.1:0".parse().unwrap();
+    let settings = Settings { listen, api_token: None, simulator: Some(Reach::Own), history: None };
     let local = Local::bind_with(settings, inbox.clone(), Arc::default(), timings).unwrap();
     let address = local.address().parse().unwrap();
-    let (gate, api, stop) = local.into_parts();
+    let (gate, api, player, stop) = local.into_parts();
     let engine = thread::spawn(move || {
         while let Ok(Incoming::Asked { question, reply }) = outlet.incoming.recv() {
             let pressed = matches!(question, Ask::Press { .. });
@@ -39,7 +39,12 @@ fn run(timings: Timings) -> Running {
             let _ = reply.send(if pressed { Answer::Pressed(Verdict::Accepted) } else { Answer::Pong });
         }
     });
-    let threads = vec![thread::spawn(|| gate.run()), thread::spawn(|| api.run()), engine];
+    let threads = vec![
+        thread::spawn(|| gate.run()),
+        thread::spawn(|| api.run()),
+        thread::spawn(|| player.run()),
+        engine,
+    ];
     Running { address, stop, threads, inbox: Some(inbox) }
 }
 
@@ -302,7 +307,7 @@ fn a_stop_finishes_what_is_under_way_and_lets_go_of_the_address() {
 fn unix_sockets_serve_and_addresses_that_are_taken_or_open_are_refused() {
     let path = std::env::temp_dir().join(format!("dtmfd-hostile-{}.sock", std::process::id()));
     let bind = |listen: Listen| {
-        let settings = Settings { listen, api_token: None, simulator: None };
+        let settings = Settings { listen, api_token: None, simulator: None, history: None };
         Local::bind(settings, inbox().0, Arc::default())
     };
     let local = bind(Listen::Unix(path.clone())).unwrap();
@@ -312,8 +317,8 @@ fn unix_sockets_serve_and_addresses_that_are_taken_or_open_are_refused() {
     let open = bind("0.0.0.0:0".parse().unwrap()).err().unwrap();
     assert!(matches!(open, BindError::NoToken { .. }), "{open}");
 
-    let (gate, api, stop) = local.into_parts();
-    let threads = [thread::spawn(|| gate.run()), thread::spawn(|| api.run())];
+    let (gate, api, player, stop) = local.into_parts();
+    let threads = [thread::spawn(|| gate.run()), thread::spawn(|| api.run()), thread::spawn(|| player.run())];
     let mut stream = UnixStream::connect(&path).unwrap();
     stream.write_all(b"GET /health HTTP/1.1\r\nHost: whatever\r\n\r\n").unwrap();
     stream.shutdown(Shutdown::Write).unwrap();

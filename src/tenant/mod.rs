@@ -17,6 +17,7 @@ mod tls;
 mod token;
 mod url;
 
+pub(crate) use agent::NoLookup;
 pub use agent::{Limits, Unanswered, agent, agent_within};
 pub use dial::{DialError, Net};
 pub use policy::{Next, Token, TokenPolicy};
