@@ -69,6 +69,17 @@ pub struct Flags {
     pub log_digits: bool,
 }
 
+/// The flags of every command that asks a running daemon.
+#[derive(Args, Clone, Default, Debug)]
+pub struct ApiFlags {
+    /// Where the daemon's local API listens: HOST:PORT or unix:PATH [env: DTMFD_LISTEN] [default: 127.0.0.1:8080]
+    #[arg(long, value_name = "ADDRESS", global = true)]
+    pub listen: Option<String>,
+    /// A file with the token that it asks for off loopback [env: DTMFD_API_TOKEN_FILE]
+    #[arg(long, value_name = "FILE", global = true)]
+    pub api_token_file: Option<String>,
+}
+
 /// The flags that say whose service it is.
 #[derive(Args, Clone, Default, Debug)]
 pub struct TenantFlags {
@@ -198,17 +209,7 @@ impl<'a> Settings<'a> {
 
     /// Reads everything but whose service it is.
     pub fn service(&mut self, flags: &Flags, tenant: Option<Tenant>) -> Option<Config> {
-        let listen = self.read(flags.listen.as_deref(), "DTMFD_LISTEN", "--listen", |text| {
-            text.parse::<Listen>().map_err(|error| error.to_string())
-        });
-        let token_file =
-            self.read(flags.api_token_file.as_deref(), "DTMFD_API_TOKEN_FILE", "--api-token-file", |path| {
-                secret_of(path)
-            });
-        let api_token = match token_file {
-            Some(None) => self.credential("api_token"),
-            given => given,
-        };
+        let api = self.api(flags.listen.as_deref(), flags.api_token_file.as_deref());
         let workers = self.read(flags.workers.as_deref(), "DTMFD_WORKERS", "--workers", |text| {
             number(text, 1, WORKERS_MAX)
         });
@@ -231,8 +232,7 @@ impl<'a> Settings<'a> {
                 _ => Err("it must be power or process".to_owned()),
             });
         let directory = self.state(flags);
-        let listen = listen?.unwrap_or_else(|| LISTEN.parse().expect("the default is an address"));
-        let api_token = api_token?;
+        let (listen, api_token) = api?;
         let durability = durability?.unwrap_or_default();
         if !listen.is_loopback() && api_token.is_none() {
             self.problems.push(format!(
@@ -252,6 +252,25 @@ impl<'a> Settings<'a> {
             state: directory.map(|directory| store::Settings { directory, durability }),
             log_digits: flags.log_digits,
         })
+    }
+
+    /// Reads where the local API listens, and the token that it asks for off loopback.
+    pub fn api(
+        &mut self,
+        listen: Option<&str>,
+        token_file: Option<&str>,
+    ) -> Option<(Listen, Option<Secret>)> {
+        let listen = self.read(listen, "DTMFD_LISTEN", "--listen", |text| {
+            text.parse::<Listen>().map_err(|error| error.to_string())
+        });
+        let token_file =
+            self.read(token_file, "DTMFD_API_TOKEN_FILE", "--api-token-file", |path| secret_of(path));
+        let api_token = match token_file {
+            Some(None) => self.credential("api_token"),
+            given => given,
+        };
+        let listen = listen?.unwrap_or_else(|| LISTEN.parse().expect("the default is an address"));
+        Some((listen, api_token?))
     }
 
     /// Returns the tree's file.

@@ -6,8 +6,9 @@ use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use crate::local::BindError;
+use crate::local::{BindError, Listen};
 use crate::store::OpenError;
+use crate::tenant::Unanswered;
 use crate::tree::ReadError;
 
 /// Why dtmfd cannot start, or has to stop.
@@ -48,6 +49,22 @@ pub enum Error {
     /// State can't be kept where it was to be.
     #[error(transparent)]
     Store(OpenError),
+    /// No daemon answers where one was looked for.
+    #[error(
+        "no dtmfd answers at {at}: start it with `dtmfd run`, or say where it listens (--listen, DTMFD_LISTEN)"
+    )]
+    Unreachable {
+        /// Where.
+        at: Listen,
+        /// Why not.
+        source: Unanswered,
+    },
+    /// The daemon answered that it can't do that.
+    #[error("{}", crate::tree::printable(.detail))]
+    Refused {
+        /// In its words.
+        detail: String,
+    },
     /// A thread of ours died.
     #[error("the thread `{0}` died: this is a bug in dtmfd, the log has its last words")]
     ThreadDied(String),
@@ -80,8 +97,9 @@ impl Error {
             | Error::Listen(_) => 78,
             Error::Store(OpenError::Wrong { .. }) => 78,
             Error::Store(OpenError::InUse(_)) => 75,
+            Error::Unreachable { .. } => 69,
             Error::ThreadDied(_) => 70,
-            Error::Write { .. } | Error::System { .. } => 1,
+            Error::Refused { .. } | Error::Write { .. } | Error::System { .. } => 1,
         })
     }
 }

@@ -20,6 +20,7 @@ pub mod press;
 
 pub mod call_id;
 pub mod driver;
+pub mod history;
 pub mod inbox;
 
 pub mod inbound;

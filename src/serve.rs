@@ -5,7 +5,7 @@
 //! api ─────┼─(inbox)─▶ calls ─(jobs)─▶ worker-1 … worker-n ─┐
 //!          │             └─(commits)─▶ store ───────────────┤
 //!          ├───────────────────────────────(inbox)──────────┘
-//! gate ─▶ api                resolver: looks names up for reader and workers
+//! gate ─▶ api ─▶ presses ─(inbox)─▶ calls     resolver: looks names up for reader and workers
 //! ```
 //!
 //! They stop from source to sink: first what brings events, then `calls` once it has drained, then the
@@ -26,12 +26,13 @@ use crate::config::Config;
 use crate::driver::{CallEnd, Clock, Driver, Report, Sinks};
 use crate::engine::{Bounds, Calls, Ivr, Random};
 use crate::error::Error;
+use crate::history::History;
 use crate::inbound::{Reader, Stop};
 use crate::inbox::{Inbox, Incoming, inbox};
 use crate::local::{Local, LocalStop};
 use crate::observe::status::Status;
 use crate::outbound::{Client, Cutter, work};
-use crate::store::Store;
+use crate::store::{KeptHistory, Store};
 use crate::tenant::{Net, Tls, Tokens, resolver};
 
 /// How long queued updates may go on after the stop was asked for.
@@ -88,6 +89,8 @@ impl Service {
         signal_hook::flag::register(SIGXFSZ, Arc::default())
             .map_err(|source| Error::System { what: "cannot catch signals", source })?;
         // First: a second daemon should hear of the state directory, not of the address.
+        let history =
+            state.as_ref().map(|state| Box::new(KeptHistory::of(&state.directory)) as Box<dyn History>);
         let mut store = state.map(Store::open).transpose().map_err(Error::Store)?;
         let status = Arc::new(Status::default());
         let (inbox, outlet) = inbox();
@@ -95,6 +98,7 @@ impl Service {
             listen,
             api_token: api_token.map(|token| token.reveal().to_owned()),
             simulator,
+            history,
         };
         let local = Local::bind(settings, inbox.clone(), Arc::clone(&status)).map_err(Error::Listen)?;
         let address = local.address();
@@ -157,8 +161,9 @@ impl Service {
             let (jobs, inbox) = (work_to_do.clone(), inbox.clone());
             threads.spawn(&format!("worker-{number}"), move || work(client, jobs, inbox))?;
         }
-        let (gate, api, local) = local.into_parts();
+        let (gate, api, player, local) = local.into_parts();
         threads.spawn("api", move || api.run())?;
+        threads.spawn("presses", move || player.run())?;
         threads.spawn("gate", move || gate.run())?;
         threads.spawn("reader", move || reader.run())?;
         Ok(Service {

@@ -38,10 +38,10 @@ pub(super) fn run(timings: Timings) -> Running {
 /// Runs it there, behind another door than the place would have if need be.
 pub(super) fn run_at(listen: Listen, door: Option<Door>, timings: Timings) -> Running {
     let (inbox, outlet) = inbox();
-    let settings = Settings { listen, api_token: None, simulator: Some(Reach::Own) };
+    let settings = Settings { listen, api_token: None, simulator: Some(Reach::Own), history: None };
     let local = Local::bind_with(settings, inbox.clone(), Arc::default(), timings).unwrap();
     let listen = local.address().parse().unwrap();
-    let (gate, mut api, stop) = local.into_parts();
+    let (gate, mut api, player, stop) = local.into_parts();
     if let Some(door) = door {
         api.routes.door = door;
     }
@@ -55,7 +55,12 @@ pub(super) fn run_at(listen: Listen, door: Option<Door>, timings: Timings) -> Ru
             let _ = reply.send(if pressed { Answer::Pressed(Verdict::Accepted) } else { Answer::Pong });
         }
     });
-    let threads = vec![thread::spawn(|| gate.run()), thread::spawn(|| api.run()), engine];
+    let threads = vec![
+        thread::spawn(|| gate.run()),
+        thread::spawn(|| api.run()),
+        thread::spawn(|| player.run()),
+        engine,
+    ];
     Running { listen, n_presses, stop, threads, inbox: Some(inbox) }
 }
 
@@ -222,7 +227,7 @@ fn a_stop_finishes_what_is_under_way_and_lets_go_of_the_address() {
 fn unix_sockets_serve_and_addresses_that_are_taken_or_open_are_refused() {
     let path = std::env::temp_dir().join(format!("dtmfd-hostile-{}.sock", std::process::id()));
     let bind = |listen: Listen| {
-        let settings = Settings { listen, api_token: None, simulator: None };
+        let settings = Settings { listen, api_token: None, simulator: None, history: None };
         Local::bind(settings, inbox().0, Arc::default())
     };
     let local = bind(Listen::Unix(path.clone())).unwrap();
@@ -232,8 +237,8 @@ fn unix_sockets_serve_and_addresses_that_are_taken_or_open_are_refused() {
     let open = bind("0.0.0.0:0".parse().unwrap()).err().unwrap();
     assert!(matches!(open, BindError::NoToken { .. }), "{open}");
 
-    let (gate, api, stop) = local.into_parts();
-    let threads = [thread::spawn(|| gate.run()), thread::spawn(|| api.run())];
+    let (gate, api, player, stop) = local.into_parts();
+    let threads = [thread::spawn(|| gate.run()), thread::spawn(|| api.run()), thread::spawn(|| player.run())];
     let mut stream = UnixStream::connect(&path).unwrap();
     stream.write_all(b"GET /health HTTP/1.1\r\nHost: whatever\r\n\r\n").unwrap();
     stream.shutdown(Shutdown::Write).unwrap();

@@ -19,6 +19,7 @@ use log::kv::Key;
 use log::{Level, LevelFilter, Log, Metadata, Record};
 
 use crate::error::Error;
+pub(crate) use line::utc;
 use line::{Renderer, Style};
 use queue::Queue;
 use repeats::{Event, Repeats, Saying};

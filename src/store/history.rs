@@ -9,103 +9,29 @@ use rusqlite::{Connection, OpenFlags, Row, params_from_iter};
 use super::DATABASE;
 use super::rows::{bytes_in, number_in, source_in, text_in};
 use super::table::{COLUMNS_MAX, Table, whole};
-use crate::engine::{Press, Presses, Source, Version};
+use crate::engine::{Page, Presses, Version};
+use crate::history::{HISTORY_PAGE_MAX, History, HistoryEntry, HistoryPage};
 
-/// How many calls a page has at most.
-pub const PAGE_MAX: usize = 100;
 /// How long a reader waits for the writer: it hardly ever has to, beside a write-ahead log.
 const BUSY_MAX: Duration = Duration::from_millis(200);
 
-/// How a call went.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct HistoryEntry {
-    /// Its number: the later a call ended, the greater. It is below 2^53.
-    pub number: u64,
-    /// Where its events came from.
-    pub source: Source,
-    /// Its id in that source.
-    pub id: String,
-    /// What its variables were written to, where that differs from the call.
-    pub interaction: Option<String>,
-    /// The number that was called, where it is known.
-    pub to: Option<String>,
-    /// The tree that it walked.
-    pub tree: Version,
-    /// When it began, in milliseconds since the Unix epoch.
-    pub began_ms: u64,
-    /// When it ended, in milliseconds since the Unix epoch.
-    pub ended_ms: u64,
-    /// With what.
-    pub outcome: String,
-    /// Why: what the template `{reason}` expands to.
-    pub reason: String,
-    /// Where: the node's name.
-    pub node: String,
-    /// Whether it left an update to be delivered.
-    pub writes: bool,
-    /// What was pressed, and when.
-    pub presses: Vec<Press>,
-    /// How many key presses came after those.
-    pub omitted: u64,
-}
-
-/// The history can't be read now.
-#[derive(Debug, thiserror::Error)]
-#[error("the history can't be read")]
-pub struct NotReadable(#[from] rusqlite::Error);
-
 /// The history of a state directory.
 #[derive(Clone, Debug)]
-pub struct History {
+pub struct KeptHistory {
     path: PathBuf,
 }
 
-impl History {
+impl KeptHistory {
     /// Returns the history that is kept in a state directory.
-    pub fn of(directory: &Path) -> History {
-        History { path: directory.join(DATABASE) }
-    }
-
-    /// Returns the calls that ended last, the last one first: of those with a number below `before`, and
-    /// of one id where that is given, at most `limit` and never more than [`PAGE_MAX`]. The last number
-    /// is where to go on.
-    ///
-    /// A call whose row is damaged is left out.
-    ///
-    /// # Errors
-    ///
-    /// The database can't be read: there is none yet, or the disk doesn't work.
-    pub fn page(
-        &self,
-        before: Option<u64>,
-        limit: usize,
-        id: Option<&str>,
-    ) -> Result<Vec<HistoryEntry>, NotReadable> {
-        let before = before.and_then(|before| i64::try_from(before).ok()).unwrap_or(i64::MAX);
-        let of_call = if id.is_some() { "AND id = ?2" } else { "" };
-        let limit = limit.min(PAGE_MAX);
-        let sql =
-            format!("{} WHERE key < ?1 {of_call} ORDER BY key DESC LIMIT {limit}", Table::History.each());
-        let values =
-            [ValueRef::Integer(before)].into_iter().chain(id.map(|id| ValueRef::Text(id.as_bytes())));
-        self.read(&sql, values)
-    }
-
-    /// Returns the call of a number.
-    ///
-    /// # Errors
-    ///
-    /// As of [`History::page`].
-    pub fn entry(&self, number: u64) -> Result<Option<HistoryEntry>, NotReadable> {
-        let sql = format!("{} WHERE key = ?1", Table::History.each());
-        Ok(self.read(&sql, [ValueRef::Integer(number as i64)])?.pop())
+    pub fn of(directory: &Path) -> KeptHistory {
+        KeptHistory { path: directory.join(DATABASE) }
     }
 
     fn read<'v>(
         &self,
         sql: &str,
         values: impl IntoIterator<Item = ValueRef<'v>>,
-    ) -> Result<Vec<HistoryEntry>, NotReadable> {
+    ) -> rusqlite::Result<Vec<HistoryEntry>> {
         // Opened each time: the file may have been replaced since.
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(&self.path, flags)?;
@@ -118,6 +44,28 @@ impl History {
             entries.extend(entry(row)?);
         }
         Ok(entries)
+    }
+}
+
+impl History for KeptHistory {
+    /// A call whose row is damaged is left out. Pages go on by [`HistoryEntry::number`].
+    fn page(&self, call: Option<&str>, page: Page) -> Result<HistoryPage, String> {
+        let before = match page.after {
+            0 => i64::MAX,
+            after => i64::try_from(after).unwrap_or(i64::MAX),
+        };
+        let of_call = if call.is_some() { "AND id = ?2" } else { "" };
+        // One more than asked for tells whether there are more.
+        let limit = page.limit.min(HISTORY_PAGE_MAX) + 1;
+        let sql =
+            format!("{} WHERE key < ?1 {of_call} ORDER BY key DESC LIMIT {limit}", Table::History.each());
+        let words = call.map(|call| ValueRef::Text(call.as_bytes()));
+        let read = self.read(&sql, [ValueRef::Integer(before)].into_iter().chain(words));
+        let mut entries = read.map_err(|error| format!("the history can't be read: {error}"))?;
+        let has_more = entries.len() == limit;
+        entries.truncate(limit - 1);
+        let next = entries.last().map(|entry| entry.number).filter(|_| has_more);
+        Ok(HistoryPage { entries, next })
     }
 }
 

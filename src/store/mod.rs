@@ -30,7 +30,7 @@ use crate::engine::{Calls, Commit, Keeping};
 use crate::inbox::{Inbox, Incoming, Kept};
 use crate::observe::status::Status;
 use directory::{Directory, Identity, Refused, identity};
-pub use history::{History, HistoryEntry, NotReadable, PAGE_MAX};
+pub use history::KeptHistory;
 use rows::Counts;
 pub use schema::Durability;
 use schema::{Opened, Trouble};

@@ -9,7 +9,8 @@ use rusqlite::types::Value;
 
 use super::table::whole;
 use super::*;
-use crate::engine::{Bounds, Event, Facts, Ivr, Key, Output, Random, Source, Tick};
+use crate::engine::{Bounds, Event, Facts, Ivr, Key, Output, Page, Random, Source, Tick};
+use crate::history::History as _;
 
 /// A directory of its own in memory where there is some, gone with the test.
 struct Scratch(PathBuf);
@@ -180,14 +181,16 @@ fn the_history_tells_the_last_calls_first_page_by_page() {
         rig.now = rig.now.after(13 * 60 * 60 * 1000);
     }
     rig.pass(50);
-    let history = History::of(&scratch.0);
-    let mut before = None;
+    let history = KeptHistory::of(&scratch.0);
+    let mut after = 0;
     let mut pages = Vec::new();
     loop {
-        let page = history.page(before, 1_000, None).unwrap();
-        let Some(last) = page.last() else { break };
-        before = Some(last.number);
-        pages.push(page);
+        let page = history.page(None, Page { after, limit: 1_000 }).unwrap();
+        pages.push(page.entries);
+        match page.next {
+            Some(next) => after = next,
+            None => break,
+        }
     }
     assert_eq!([100, 100, 50], *pages.iter().map(Vec::len).collect::<Vec<_>>());
     let all = pages.concat();
@@ -200,9 +203,8 @@ fn the_history_tells_the_last_calls_first_page_by_page() {
     let keys: String = first.presses.iter().map(|press| press.key.unwrap().symbol()).collect();
     assert_eq!("1A1", keys);
     assert!(first.number < 1 << 53 && first.ended_ms - first.began_ms == 200);
-    assert_eq!(Some(first), history.entry(first.number).unwrap().as_ref());
-    assert_eq!(5, history.page(None, 100, Some("call-7")).unwrap().len());
-    assert_eq!(None, history.entry(1).unwrap());
+    let of_one = history.page(Some("call-7"), Page { after: 0, limit: 5 }).unwrap();
+    assert_eq!((5, None), (of_one.entries.len(), of_one.next));
 }
 
 #[test]

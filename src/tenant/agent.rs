@@ -102,9 +102,9 @@ impl From<ureq::Error> for Unanswered {
     }
 }
 
-/// Answers at once: the lookup is part of dialling.
+/// Answers at once: the lookup is part of dialling, or there is none.
 #[derive(Debug)]
-struct NoLookup;
+pub(crate) struct NoLookup;
 
 impl Resolver for NoLookup {
     fn resolve(&self, _: &Uri, _: &Config, _: NextTimeout) -> Result<ResolvedSocketAddrs, ureq::Error> {

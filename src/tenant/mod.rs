@@ -19,6 +19,7 @@ mod token;
 mod tunnel;
 mod url;
 
+pub(crate) use agent::NoLookup;
 pub use agent::{Limits, Unanswered, agent, agent_within};
 pub use dial::{DialError, Hop, Net};
 pub use policy::{Next, Token, TokenPolicy};

@@ -6,18 +6,21 @@ use super::*;
 use crate::engine::{Answer, Key, NoMatch, Verdict};
 use crate::inbox::{Incoming, Outlet, inbox};
 use crate::local::head::BODY_MAX;
+use crate::local::plays;
 use crate::observe::status::Link;
 
-fn routes(simulator: Option<Reach>) -> (Routes, Outlet) {
+pub(super) fn routes(simulator: Option<Reach>) -> (Routes, Outlet) {
     let (inbox, outlet) = inbox();
-    (Routes { door: Door::Unix, inbox, status: Arc::default(), simulator }, outlet)
+    let (plays, _) = plays::plays(inbox.clone());
+    let status = Arc::default();
+    (Routes { door: Door::Unix, inbox, status, simulator, plays, history: None }, outlet)
 }
 
-fn ask(routes: &Routes, method: &str, target: &str, body: &str) -> Reply {
+pub(super) fn ask(routes: &Routes, method: &str, target: &str, body: &str) -> Reply {
     routes.answer(Asked { method, target, body: body.as_bytes(), ..Asked::default() })
 }
 
-fn code(reply: &Reply) -> String {
+pub(super) fn code(reply: &Reply) -> String {
     assert_eq!(PROBLEM_JSON, reply.content_type, "{}", reply.body);
     let json: serde_json::Value = serde_json::from_str(&reply.body).unwrap();
     assert_eq!(u64::from(reply.status), json["status"]);
@@ -94,7 +97,7 @@ fn tells_a_wrong_body_from_wrong_values() {
 }
 
 /// Answers every question, and returns the questions in the end.
-fn engine(
+pub(super) fn engine(
     outlet: Outlet,
     mut answer: impl FnMut(&Ask) -> Answer + Send + 'static,
 ) -> thread::JoinHandle<Vec<Ask>> {
