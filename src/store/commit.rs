@@ -15,8 +15,8 @@ pub(super) const HISTORY_MAX: u64 = 100_000;
 /// How many old calls leave it with a transaction, beside as many as came: a small step, so that no
 /// transaction takes long.
 const TRIM_MAX: u64 = 64;
-/// So many calls that ended in one millisecond have numbers of that millisecond; those beyond take some
-/// of the next. A number stays below 2^53 for two centuries: every JSON reader takes it.
+/// So many numbers belong to a millisecond; where more calls ended in it, some take numbers of the next
+/// ones. A number stays below 2^53 for two centuries: every JSON reader takes it.
 const NUMBERS_A_MS: u64 = 1 << 10;
 
 /// Makes a transaction, and stamps it. Returns how many rows there are afterwards.
@@ -161,11 +161,16 @@ fn first_number(ended: Tick) -> i64 {
 fn number_of(transaction: &Transaction<'_>, record: &CallRecord) -> rusqlite::Result<i64> {
     let key =
         crate::engine::UpdateKey { source: record.source, call: record.id.clone(), generation: record.began };
-    let mut number = first_number(record.ended) + (key.fingerprint() % NUMBERS_A_MS) as i64;
+    let (first, fingerprint) = (first_number(record.ended), key.fingerprint());
     let mut statement =
         transaction.prepare_cached("SELECT source, id, generation FROM history WHERE key = ?1")?;
+    let mut place = 0;
     loop {
-        // The next free one: at most as many steps as there are calls.
+        // Each place is among twice as many as the one before, by one more bit of the fingerprint: of n
+        // calls that ended together each finds its own after some log2(n). Past 2^20 of them, which is
+        // more than there are calls, it is the next that is free.
+        let window = NUMBERS_A_MS << place.min(20);
+        let number = first + (fingerprint % window + u64::saturating_sub(place, 20)) as i64;
         let is_other = statement
             .query_row([number], |row| {
                 let same = rows::source_in(&row.get_ref(0)?) == Some(record.source)
@@ -175,7 +180,7 @@ fn number_of(transaction: &Transaction<'_>, record: &CallRecord) -> rusqlite::Re
             })
             .optional()?;
         match is_other {
-            Some(true) => number += 1,
+            Some(true) => place += 1,
             Some(false) | None => return Ok(number),
         }
     }

@@ -97,6 +97,7 @@ impl Rig {
         self.now = until;
     }
 
+    #[expect(clippy::wildcard_enum_match_arm, reason = "what else there is, the shell does")]
     fn drain(&mut self) {
         while let Some(output) = self.calls.poll_output() {
             match output {
@@ -111,11 +112,13 @@ impl Rig {
                     let call = self.calls.call(call).unwrap();
                     self.ended.push((call.id().to_owned(), call.end().unwrap().outcome.to_string()));
                 }
-                #[expect(clippy::wildcard_enum_match_arm, reason = "the rest is for the shell")]
                 _ => (),
             }
         }
-        self.calls.check_invariants();
+        // It looks at every call: too slow after each event of very many.
+        if self.step_ms > 0 {
+            self.calls.check_invariants();
+        }
     }
 
     fn open(&self) -> &Open {
