@@ -46,8 +46,10 @@ impl Home {
             let mut wrapped = Command::new(program);
             wrapped.args(arguments).arg(BINARY).current_dir(self.folder.path());
             for (name, value) in command.get_envs() {
-                assert!(value.is_none(), "`dtmfd` only takes variables away");
-                wrapped.env_remove(name);
+                match value {
+                    Some(value) => wrapped.env(name, value),
+                    None => wrapped.env_remove(name),
+                };
             }
             command = wrapped;
         }

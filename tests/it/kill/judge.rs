@@ -34,8 +34,13 @@ pub(super) struct Figures {
     pub(super) lost: usize,
     /// The longest time from the sending of an event that was lost to the kill.
     pub(super) loss_window: Duration,
+    /// How many losses there were with a window of under 20 ms, 50 ms, 100 ms, 200 ms, and above.
+    pub(super) windows: [usize; 5],
     pub(super) undurable: usize,
 }
+
+/// The bounds of [`Figures::windows`], in ms.
+const WINDOWS: [u128; 4] = [20, 50, 100, 200];
 
 impl Figures {
     pub(super) fn add(&mut self, other: &Figures) {
@@ -50,6 +55,7 @@ impl Figures {
         self.duplicates += other.duplicates;
         self.lost += other.lost;
         self.loss_window = self.loss_window.max(other.loss_window);
+        self.windows.iter_mut().zip(other.windows).for_each(|(sum, count)| *sum += count);
         self.undurable += other.undurable;
     }
 }
@@ -57,12 +63,13 @@ impl Figures {
 impl std::fmt::Display for Figures {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Figures { kills, starts, calls, vanished, completed, timed_out, hung_up, .. } = self;
-        let Figures { posts, duplicates, lost, loss_window, undurable, .. } = self;
+        let Figures { posts, duplicates, lost, loss_window, windows, undurable, .. } = self;
         write!(
             f,
             "{kills} kills, {starts} starts, {calls} calls ({completed} completed, {timed_out} timed out, \
              {hung_up} hung up, {vanished} vanished), {posts} posts, {duplicates} duplicates by key, \
-             {lost} events lost, largest loss window {} ms, {undurable} undurable",
+             {lost} events lost ({windows:?} within {WINDOWS:?} ms and above), largest loss window {} ms, \
+             {undurable} undurable",
             loss_window.as_millis()
         )
     }
@@ -242,6 +249,11 @@ impl Case<'_> {
             Some(killed) => {
                 let window = killed.saturating_duration_since(at);
                 self.figures.loss_window = self.figures.loss_window.max(window);
+                let place = WINDOWS.iter().position(|bound| window.as_millis() < *bound);
+                self.figures.windows[place.unwrap_or(WINDOWS.len())] += 1;
+                if window > Duration::from_millis(200) {
+                    eprintln!("WINDOW {window:?} {what}\n{}", self.story(&[]));
+                }
                 if window > LOSS_MAX {
                     self.wrong.push(format!("{what}: {window:?} before kill {life}"));
                 }
