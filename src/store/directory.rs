@@ -60,15 +60,16 @@ impl Directory {
 
 /// Tells what somebody has set wrong from what the disk does.
 pub(super) fn refused(error: io::Error) -> Refused {
-    match error.kind() {
+    let is_wrong = matches!(
+        error.kind(),
         ErrorKind::PermissionDenied
-        | ErrorKind::NotFound
-        | ErrorKind::NotADirectory
-        | ErrorKind::IsADirectory
-        | ErrorKind::InvalidInput
-        | ErrorKind::InvalidFilename => Refused::Wrong(error),
-        _ => Refused::Disk(error),
-    }
+            | ErrorKind::NotFound
+            | ErrorKind::NotADirectory
+            | ErrorKind::IsADirectory
+            | ErrorKind::InvalidInput
+            | ErrorKind::InvalidFilename
+    );
+    if is_wrong { Refused::Wrong(error) } else { Refused::Disk(error) }
 }
 
 /// Names a file as it is now: whether a path still leads to the same one.

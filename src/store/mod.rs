@@ -6,9 +6,16 @@
 
 mod commit;
 mod directory;
+mod history;
+mod pages;
 mod rows;
+mod salvage;
 mod schema;
 mod table;
+mod wal;
+
+#[cfg(test)]
+mod tests;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -23,15 +30,15 @@ use crate::engine::{Calls, Commit, Keeping};
 use crate::inbox::{Inbox, Incoming, Kept};
 use crate::observe::status::Status;
 use directory::{Directory, Identity, Refused, identity};
+pub use history::{History, HistoryEntry, NotReadable, PAGE_MAX};
 use rows::Counts;
 pub use schema::Durability;
 use schema::{Opened, Trouble};
 use table::{Table, each};
+use wal::Log;
 
 /// The database, in the state directory.
 const DATABASE: &str = "dtmfd.db";
-/// A new one that is being made.
-const UNFINISHED: &str = "dtmfd.db.unfinished";
 /// How often a disk that doesn't work is tried again where the engine has nothing to keep, and how
 /// often somebody could have taken the database away.
 const LOOK: Duration = Duration::from_secs(1);
@@ -182,7 +189,11 @@ impl Store {
             State::Open(open) => {
                 let path = self.settings.directory.join(DATABASE);
                 if open.was_taken_away(&path) {
-                    self.lose("its file was taken away", inbox);
+                    // What lies there now, if anything, is of another time: none of it may go on.
+                    if let Some(Err(error)) = self.directory.as_ref().map(salvage::put_away) {
+                        warn!(why:% = error; "what took the database's place can't be set aside");
+                    }
+                    self.lose("its file was taken away, or another put in its place", inbox);
                 }
             }
             State::Closed(_) => {
@@ -201,7 +212,10 @@ impl Store {
     /// The database can't be used any more: another takes its place.
     fn lose(&mut self, why: &str, inbox: &Inbox) {
         error!(why; "the database is lost");
-        self.state = State::Closed(why.to_owned());
+        // Closed as it is, without a checkpoint: that could do more harm.
+        if let State::Open(open) = std::mem::replace(&mut self.state, State::Closed(why.to_owned())) {
+            schema::checkpoint_at_close(&open.connection, false);
+        }
         if let Err(error) = self.try_open() {
             self.state = State::Closed(crate::error::Chain(&error).to_string());
         }
@@ -309,16 +323,44 @@ fn tell_unreadable(unreadable: u64) {
 
 /// Opens the database of a directory; one that isn't there is made, one that is damaged replaced.
 fn open_in(directory: &Directory, durability: Durability) -> Result<Open, Trouble> {
+    salvage::tidy_up(directory)?;
     let path = directory.file(DATABASE);
-    if identity(&path).is_none() {
-        let unfinished = directory.file(UNFINISHED);
-        let _ = std::fs::remove_file(&unfinished);
-        drop(schema::create(&unfinished)?);
-        std::fs::rename(&unfinished, &path)?;
-        directory.sync()?;
-    }
-    let Opened { connection, mark, counts } = schema::open(&path, durability)?;
+    let opened = match look_at(directory, &path) {
+        Ok(()) => schema::open(&path, durability),
+        Err(trouble) => Err(trouble),
+    };
+    let opened = match opened {
+        Err(Trouble::Damaged(why)) => {
+            salvage::replace(directory, &why)?;
+            schema::open(&path, durability)
+        }
+        other => other,
+    };
+    let Opened { connection, mark, counts } = opened?;
     Ok(Open { connection, counts, mark, identity: identity(&path), log: None })
+}
+
+/// Sees what SQLite would not speak of: a database without its file, or with a log that is broken.
+fn look_at(directory: &Directory, path: &Path) -> Result<(), Trouble> {
+    let log = Log::read_at(&with_suffix(path, "-wal"))?;
+    match path.metadata() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            if log.is_empty() {
+                // An old log, even one without a transaction, is none of the new database's.
+                salvage::forget_log(directory)?;
+                return salvage::begin(directory);
+            }
+            Err(Trouble::Damaged("its file is gone, and only its write-ahead log is there".to_owned()))
+        }
+        Err(error) => Err(error.into()),
+        Ok(metadata) if !metadata.is_file() => Err(Trouble::Damaged("it is no file".to_owned())),
+        // A database of ours is never empty: it is whole when it gets its name.
+        Ok(metadata) if metadata.len() == 0 => Err(Trouble::Damaged("its file is empty".to_owned())),
+        Ok(_) if log.is_broken() => Err(Trouble::Damaged(
+            "its write-ahead log is damaged, and transactions are behind the place".to_owned(),
+        )),
+        Ok(_) => Ok(()),
+    }
 }
 
 /// Returns a path with something after its file's name.

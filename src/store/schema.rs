@@ -7,11 +7,12 @@ use std::path::Path;
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
+use rusqlite::ffi::{SQLITE_IOERR_CORRUPTFS, SQLITE_IOERR_SHORT_READ};
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::rows::{Counts, MARK_KEY, mark_in};
 use super::table::{Table, each};
-use crate::driver::Mark;
+use crate::driver::{Clock, Mark};
 
 /// Says that a database is ours: `dtmf`.
 const APPLICATION_ID: i32 = 0x6474_6d66;
@@ -28,8 +29,10 @@ const BUSY_MAX: Duration = Duration::from_secs(1);
 /// How many statements stay prepared: all of ours.
 const STATEMENTS_MAX: usize = 32;
 /// How long the structure of the whole database is looked at when it is opened: what is damaged beyond
-/// shows when it is read. 200 MB take about a second.
-const CHECK_STEPS: i32 = 100_000;
+/// shows when it is read.
+const CHECK_MAX_MS: u64 = 1_000;
+/// How often that is looked at, in steps of SQLite's own.
+const CHECK_STEPS: i32 = 100;
 
 /// What is survived by what was committed (`--durability`).
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
@@ -55,16 +58,13 @@ pub(super) enum Trouble {
 impl From<rusqlite::Error> for Trouble {
     fn from(error: rusqlite::Error) -> Trouble {
         let why = error.to_string();
-        match &error {
-            rusqlite::Error::SqliteFailure(failure, _) => match failure.code {
-                // Our statements are right, so where they are refused the tables are not ours any more.
-                ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase | ErrorCode::Unknown => {
-                    Trouble::Damaged(why)
-                }
-                _ => Trouble::Disk(why),
-            },
-            _ => Trouble::Damaged(why),
-        }
+        // Our statements are right: where one is refused the tables are not ours any more, and where no
+        // code of SQLite's tells why, a value was not what the tables hold.
+        let is_damage = error.sqlite_error().is_none_or(|error| {
+            matches!(error.code, ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase | ErrorCode::Unknown)
+                || matches!(error.extended_code, SQLITE_IOERR_SHORT_READ | SQLITE_IOERR_CORRUPTFS)
+        });
+        if is_damage { Trouble::Damaged(why) } else { Trouble::Disk(why) }
     }
 }
 
@@ -136,6 +136,8 @@ fn connect(path: &Path) -> Result<Connection, Trouble> {
     let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(BUSY_MAX)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
+    // Until it was found in order: what is in its log should be there when it is salvaged.
+    checkpoint_at_close(&connection, false);
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
     connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
@@ -145,6 +147,12 @@ fn connect(path: &Path) -> Result<Connection, Trouble> {
     connection.pragma_update(None, "secure_delete", true)?;
     connection.pragma_update(None, "temp_store", "MEMORY")?;
     Ok(connection)
+}
+
+/// Sets whether the log is taken into the database when it is closed.
+pub(super) fn checkpoint_at_close(connection: &Connection, wanted: bool) {
+    // It fails for no open connection.
+    let _ = connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, !wanted);
 }
 
 /// Looks whether the tables are ours and every row is whole.
@@ -158,24 +166,16 @@ fn check(connection: Connection) -> Result<Opened, Trouble> {
         return Err(Trouble::Damaged("its tables are not those of dtmfd".to_owned()));
     }
     let mut connection = connection;
-    let mut steps = CHECK_STEPS;
-    connection.progress_handler(
-        1_000,
-        Some(move || {
-            steps -= 1;
-            steps <= 0
-        }),
-    )?;
+    let clock = Clock::start();
+    let until = clock.now().after(CHECK_MAX_MS);
+    connection.progress_handler(CHECK_STEPS, Some(move || clock.now() >= until))?;
     let found: Result<String, _> = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0));
     connection.progress_handler(0, None::<fn() -> bool>)?;
     match found {
         Ok(found) if found == "ok" => (),
         Ok(found) => return Err(Trouble::Damaged(found.replace('\n', " "))),
         Err(rusqlite::Error::SqliteFailure(failure, _))
-            if failure.code == ErrorCode::OperationInterrupted =>
-        {
-            ()
-        }
+            if failure.code == ErrorCode::OperationInterrupted => {}
         Err(error) => return Err(error.into()),
     }
     let mut mark = None;
@@ -193,6 +193,7 @@ fn check(connection: Connection) -> Result<Opened, Trouble> {
             return Err(Trouble::Damaged(format!("{broken} rows of `{}` are not whole", table.name())));
         }
     }
+    checkpoint_at_close(&connection, true);
     let (mark, counts) = mark.unzip();
     Ok(Opened { connection, mark, counts: counts.unwrap_or_default() })
 }

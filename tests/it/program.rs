@@ -62,6 +62,11 @@ impl Program {
         panic!("never said {words:?}:\n{}", self.heard.join("\n"));
     }
 
+    /// Returns the program's process id.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     pub(crate) fn signal(&self, name: &str) {
         let status = Command::new("kill").args([&format!("-{name}"), &self.child.id().to_string()]).status();
         assert!(status.expect("kill runs").success());
