@@ -128,7 +128,7 @@ impl Point {
         let trace = format!("trace={write}");
         let options = ["-f", "-qq", "-o", "/dev/null", "-e", &trace, "-e", &inject];
         // With `-D` the process is ours, and the tracer beside it.
-        let wrapper = [&["strace", "-D", "--seccomp-bpf"], &options[..]].concat();
+        let wrapper = [&["strace", "-D"], &options[..]].concat();
 
         let mut daemon = lane.start(if from == From::Start { &wrapper } else { &[] });
         if from == From::Recovery {

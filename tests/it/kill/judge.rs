@@ -251,6 +251,9 @@ impl Case<'_> {
                 self.figures.loss_window = self.figures.loss_window.max(window);
                 let place = WINDOWS.iter().position(|bound| window.as_millis() < *bound);
                 self.figures.windows[place.unwrap_or(WINDOWS.len())] += 1;
+                if window > Duration::from_millis(200) {
+                    eprintln!("WINDOW {window:?} {what}\n{}", self.story(&[]));
+                }
                 if window > LOSS_MAX {
                     self.wrong.push(format!("{what}: {window:?} before kill {life}"));
                 }
