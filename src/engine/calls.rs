@@ -457,12 +457,10 @@ impl Calls {
             Surroundings { call, now: self.now, outputs: &mut self.outputs, feed: &mut self.feed };
         let progress = held.call.progress();
         let verdict = step(&mut held.call, &mut self.counts.reordered, &mut around);
-        // What changes nothing writes nothing.
-        let has_moved = match verdict {
-            Verdict::Accepted | Verdict::TrailingEndKey => true,
-            Verdict::Rejected(_) => held.call.progress() != progress,
-            Verdict::Duplicate | Verdict::Late | Verdict::Guarded | Verdict::Refused => false,
-        };
+        // What changes nothing writes nothing. The verdict is that on the last of what was fed: before it
+        // the walk may have moved.
+        let has_moved = matches!(verdict, Verdict::Accepted | Verdict::TrailingEndKey)
+            || held.call.progress() != progress;
         let due = held.call.deadline();
         held.timer = match held.timer {
             Some((timer, at)) if at == due => Some((timer, at)),

@@ -4,6 +4,7 @@ mod canary;
 mod delivery;
 mod differential;
 mod graph;
+mod keeping;
 mod process;
 mod program;
 mod random_tree;
