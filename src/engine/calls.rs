@@ -516,6 +516,8 @@ impl Calls {
         self.counts.discarded += 1;
         let held = self.held(slot);
         let (timer, version) = (held.timer.take(), held.call.ivr().version);
+        // It lies in its slot until its last output is read: no row is written of it any more.
+        held.dirty = false;
         let kept = held.kept.then(|| held.key());
         if let Some((timer, _)) = timer {
             self.wheel.cancel(timer);

@@ -145,3 +145,16 @@ fn a_step_is_kept_whose_left_over_digit_the_next_node_refuses() {
     keeper.restart(400);
     assert_eq!(["b"], *keeper.nodes());
 }
+
+#[test]
+fn a_simulated_call_that_is_discarded_at_once_does_not_come_back() {
+    let mut keeper =
+        Keeper::new(r#"{ "rootNode": "a", "nodes": { "a": { "choices": { "1": { "outcome": "one" } } } } }"#);
+    let press = Question::Press { call: "c", key: Key::ALL[2], reach: Reach::Own };
+    keeper.handle(0, Event::Asked(AskId(1), press));
+    // The stream's call ends at once: that is a transaction with everything that waits for one.
+    keeper.key(5, "c", '1');
+    keeper.pass(100);
+    keeper.restart(200);
+    assert!(keeper.nodes().is_empty());
+}
