@@ -158,3 +158,39 @@ fn a_simulated_call_that_is_discarded_at_once_does_not_come_back() {
     keeper.restart(200);
     assert!(keeper.nodes().is_empty());
 }
+
+const RAW: &str = r#"{ "rootNode": "pin", "nodes": {
+    "pin": { "collect": { "max": 4, "as": "pin" }, "mask": true, "nextNode": "b" },
+    "b": { "choices": { "1": { "outcome": "done", "set": { "clear": "{pin!raw}" } } } } } }"#;
+
+#[test]
+fn an_update_is_parked_whose_call_outlived_the_process_that_knew_what_to_write() {
+    let mut keeper = Keeper::new(RAW);
+    "4711".chars().for_each(|key| keeper.key(0, "c", key));
+    keeper.pass(100);
+    keeper.restart(200);
+    keeper.key(300, "c", '1');
+    keeper.pass(400);
+    assert_eq!([Parked::RawLost], *keeper.parked());
+    keeper.restart(500);
+    keeper.pass(600);
+    assert_eq!(0, keeper.sent().len(), "it never goes without what it was to write");
+}
+
+#[test]
+fn what_was_parked_before_its_value_was_lost_is_not_tried_again() {
+    let mut keeper = Keeper::new(RAW);
+    "47111".chars().for_each(|key| keeper.key(0, "c", key));
+    let id = keeper.outputs.iter().find_map(|output| match output {
+        Output::Deliver(attempt) => Some(attempt.id),
+        _ => None,
+    });
+    let outcome = Outcome::Rejected { status: 400 };
+    keeper.handle(10, Event::AttemptFinished { id: id.expect("it leaves"), outcome });
+    keeper.pass(100);
+    keeper.restart(200);
+    keeper.handle(300, Event::Asked(AskId(1), Question::Retry(Named::AllParked)));
+    keeper.pass(400);
+    assert_eq!(0, keeper.sent().len());
+    assert!(keeper.outputs.contains(&Output::Answer(AskId(1), Answer::Changed(0))));
+}
