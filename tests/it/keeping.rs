@@ -194,3 +194,16 @@ fn what_was_parked_before_its_value_was_lost_is_not_tried_again() {
     assert_eq!(0, keeper.sent().len());
     assert!(keeper.outputs.contains(&Output::Answer(AskId(1), Answer::Changed(0))));
 }
+
+#[test]
+fn a_call_that_begins_anew_in_the_instant_of_its_end_has_another_idempotency_key() {
+    let mut keeper =
+        Keeper::new(r#"{ "rootNode": "a", "nodes": { "a": { "choices": { "1": { "outcome": "one" } } } } }"#);
+    // All of this was read together.
+    for _ in 0..3 {
+        keeper.start(7, "c");
+        keeper.key(7, "c", '1');
+    }
+    let generations: Vec<_> = keeper.sent().into_iter().map(|key| key.generation.0).collect();
+    assert_eq!([7, 8, 9], *generations);
+}
