@@ -10,6 +10,7 @@ mod program;
 mod random_tree;
 mod reference;
 mod script;
+mod simulation;
 mod tidy;
 mod tools;
 mod walks;
