@@ -33,6 +33,9 @@ pub struct Call {
     facts: Option<Box<KnownFacts>>,
     ivr: Arc<Ivr>,
     began: Tick,
+    /// Tells it from others of its id: when it began, or a little later where one began in the same
+    /// instant.
+    generation: Tick,
     /// Whether it writes nothing when it ends.
     dry: bool,
 
@@ -114,6 +117,7 @@ impl Call {
         facts: Facts<'_>,
         ivr: Arc<Ivr>,
         dry: bool,
+        generation: Tick,
         is_recorded: bool,
         around: &mut Surroundings<'_>,
     ) -> Call {
@@ -125,6 +129,7 @@ impl Call {
             facts: None,
             ivr,
             began: now,
+            generation,
             dry,
             node,
             entry: Digits::EMPTY,
@@ -212,6 +217,11 @@ impl Call {
     /// Returns when it began.
     pub fn began(&self) -> Tick {
         self.began
+    }
+
+    /// Returns what tells it from other calls of its id.
+    pub(super) fn generation(&self) -> Tick {
+        self.generation
     }
 
     /// Returns the node that it stands in.

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use super::call::{Call, Surroundings};
 use super::delivery::{self, Delivery, UPDATES_MAX, Unchanged, UpdateId};
-use super::ended::Ended;
+use super::ended::{self, Ended};
 use super::event::{
     Answer, CallStanding, Event, Facts, Named, Output, Page, Question, Reach, Reason, Source, Stamp, Summary,
     Tick, Verdict,
@@ -100,6 +100,9 @@ pub struct Calls {
     /// The calls in progress by id, for each [`Source`].
     index: [HashMap<Arc<str>, u32>; Source::ALL.len()],
     ended: Ended,
+    /// Ended calls whose generation is not over yet, by fingerprint: one that begins anew in the same
+    /// instant needs another.
+    generations: Vec<(u64, Tick)>,
     wheel: Wheel<Item>,
     delivery: Delivery,
     ledger: Ledger,
@@ -162,6 +165,7 @@ impl Calls {
             free: Vec::new(),
             index: Default::default(),
             ended: Ended::default(),
+            generations: Vec::new(),
             wheel: Wheel::new(now),
             delivery: Delivery::new(bounds.attempts_max, seed),
             ledger: Ledger::default(),
@@ -413,13 +417,15 @@ impl Calls {
             self.counts.refused += 1;
             return None;
         }
+        let generation = self.generation(source, id);
         let slot = self.vacant();
         let id: Arc<str> = Arc::from(id);
         let ivr = Arc::clone(&self.ivr);
         let call_id = CallId { slot, turn: self.slots[slot as usize].turn };
         let mut around =
             Surroundings { call: call_id, now: self.now, outputs: &mut self.outputs, feed: &mut self.feed };
-        let call = Call::begin(source, Arc::clone(&id), facts, ivr, dry, self.ledger.is_on(), &mut around);
+        let is_recorded = self.ledger.is_on();
+        let call = Call::begin(source, Arc::clone(&id), facts, ivr, dry, generation, is_recorded, &mut around);
         self.current_tree().calls += 1;
         let due = call.deadline();
         let timer = Some((self.wheel.schedule(due, Item::Call(slot)), due));
@@ -428,6 +434,16 @@ impl Calls {
         self.touch(slot);
         self.see_to_end(slot);
         Some(slot)
+    }
+
+    /// Returns a generation that no call of this id has had. Events that were read together come in the
+    /// same instant, so that a call may end in it and begin anew.
+    fn generation(&mut self, source: Source, id: &str) -> Tick {
+        let now = self.now;
+        self.generations.retain(|&(_, had)| had >= now);
+        let call = ended::fingerprint(source, id);
+        let had = self.generations.iter().filter(|&&(known, _)| known == call).map(|&(_, had)| had).max();
+        had.map_or(now, |had| had.after(1))
     }
 
     fn vacant(&mut self) -> u32 {
@@ -466,12 +482,10 @@ impl Calls {
             Surroundings { call, now: self.now, outputs: &mut self.outputs, feed: &mut self.feed };
         let progress = held.call.progress();
         let verdict = step(&mut held.call, &mut self.counts.reordered, &mut around);
-        // What changes nothing writes nothing.
-        let has_moved = match verdict {
-            Verdict::Accepted | Verdict::TrailingEndKey => true,
-            Verdict::Rejected(_) => held.call.progress() != progress,
-            Verdict::Duplicate | Verdict::Late | Verdict::Guarded | Verdict::Refused => false,
-        };
+        // What changes nothing writes nothing. The verdict is that on the last of what was fed: before it
+        // the walk may have moved.
+        let has_moved = matches!(verdict, Verdict::Accepted | Verdict::TrailingEndKey)
+            || held.call.progress() != progress;
         let due = held.call.deadline();
         held.timer = match held.timer {
             Some((timer, at)) if at == due => Some((timer, at)),
@@ -501,11 +515,14 @@ impl Calls {
         let (source, ended) = (call.source, end_of(call));
         self.index[source as usize].remove(&*call.id);
         let fingerprint = self.ended.remember(source, &call.id, hung_up, self.now);
+        if call.generation() >= self.now {
+            self.generations.push((fingerprint, call.generation()));
+        }
         let record = call.take_presses().map(|presses| Arc::new(record_of(call, presses)));
         let update = writes.then(|| Update {
             source,
             call: Arc::clone(&call.id),
-            generation: call.began(),
+            generation: call.generation(),
             interaction: call.interaction().map(Box::from),
             variables: call.take_variables(),
             ended,
@@ -527,6 +544,8 @@ impl Calls {
         self.counts.discarded += 1;
         let held = self.held(slot);
         let (timer, version) = (held.timer.take(), held.call.ivr().version);
+        // It lies in its slot until its last output is read: no row is written of it any more.
+        held.dirty = false;
         let kept = held.kept.then(|| held.key());
         if let Some((timer, _)) = timer {
             self.wheel.cancel(timer);

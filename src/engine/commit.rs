@@ -58,7 +58,7 @@ pub struct UpdateKey {
     pub source: Source,
     /// The call's id in that source.
     pub call: Arc<str>,
-    /// When the call began.
+    /// Tells calls of one id apart: [`Update::generation`](super::Update::generation).
     pub generation: Tick,
 }
 

@@ -187,7 +187,11 @@ impl Delivery {
         let state = if around.ledger.is_on() { State::Held(timer) } else { State::Ready(timer) };
         around.outputs.push_back(Output::Queued { id, update: Arc::clone(&update) });
         self.slots[id.slot as usize].pending = Some(Pending::new(update, state));
-        if matches!(state, State::Ready(_)) {
+        if self.pending(id).is_some_and(|pending| pending.update.has_lost()) {
+            // Its call outlived the process that knew what it was to write.
+            around.wheel.cancel(timer);
+            self.park(id, Parked::RawLost, around);
+        } else if matches!(state, State::Ready(_)) {
             self.fresh.push_back(id);
         }
         id
@@ -488,7 +492,8 @@ impl Delivery {
     pub(super) fn retry_now(&mut self, id: UpdateId, around: &mut Surroundings<'_>) -> Result<(), Unchanged> {
         let pending = self.pending_mut(id).ok_or(Unchanged::NoSuchUpdate)?;
         match pending.state {
-            State::Parked(Parked::RawLost) => return Err(Unchanged::RawLost),
+            // Whatever it was set aside for.
+            State::Parked(_) if pending.update.has_lost() => return Err(Unchanged::RawLost),
             State::Parked(_) => {
                 pending.since = around.now;
                 (pending.not_yet, pending.refusals) = (0, 0);

@@ -171,7 +171,8 @@ impl Ended {
     }
 }
 
-fn fingerprint(source: Source, id: &str) -> u64 {
+/// Returns what an id of a source is remembered by.
+pub(super) fn fingerprint(source: Source, id: &str) -> u64 {
     fingerprint_of([source.name().as_bytes(), id.as_bytes()])
 }
 

@@ -26,7 +26,8 @@ pub struct Update {
     pub source: Source,
     /// The call's id in that source.
     pub call: Arc<str>,
-    /// Tells calls of the same id apart: when the call began. The idempotency key is made of
+    /// Tells calls of the same id apart: when the call began, or a little later where one of its id
+    /// had begun in the same instant. The idempotency key is made of
     /// source, call and generation, so a restart makes the same one.
     pub generation: Tick,
     /// What the variables are written to; the call itself if `None`.

@@ -364,7 +364,7 @@ fn random_start(random: &mut Random, reference: &Reference<'_>) -> What {
     What::Start { interaction: fact("i-1"), from: fact("+33"), to: fact("+49") }
 }
 
-fn random_time(random: &mut Random, reference: &Reference<'_>, now: u64) -> u64 {
+pub(crate) fn random_time(random: &mut Random, reference: &Reference<'_>, now: u64) -> u64 {
     let around = |random: &mut Random, instant: u64| (instant + random.below(3)).saturating_sub(1).max(now);
     let Some(standing) = reference.standing() else {
         return now
@@ -388,7 +388,7 @@ fn random_time(random: &mut Random, reference: &Reference<'_>, now: u64) -> u64 
     }
 }
 
-fn random_key(random: &mut Random, tree: &Tree<'_>, reference: &Reference<'_>) -> char {
+pub(crate) fn random_key(random: &mut Random, tree: &Tree<'_>, reference: &Reference<'_>) -> char {
     let any = random.pick(&['1', '1', '1', '2', '2', '3', '#', '*', '0', '9', 'A', '4', '5']);
     let Some(standing) = reference.standing() else { return any };
     match random.below(20) {

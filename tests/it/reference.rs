@@ -164,16 +164,23 @@ enum State {
     Ended { until: u64, hung_up: bool },
 }
 
+/// Stands for a value that was lost with the process that knew it.
+pub(crate) const LOST: &str = "\u{0}lost";
+
 /// One call, from the first event to after the last.
 pub(crate) struct Reference<'t> {
     tree: &'t Tree<'t>,
+    id: String,
     state: State,
+    /// What was written last that holds a masked entry in clear.
+    pub(crate) raw: Vec<String>,
     pub(crate) transcript: Transcript,
 }
 
 /// What a writer of scripts wants to know of the walk.
 pub(crate) struct Standing<'a> {
     pub(crate) node: usize,
+    pub(crate) attempt: u32,
     pub(crate) buffer: &'a str,
     pub(crate) due: u64,
     pub(crate) limit: u64,
@@ -183,7 +190,18 @@ pub(crate) struct Standing<'a> {
 
 impl<'t> Reference<'t> {
     pub(crate) fn new(tree: &'t Tree<'t>) -> Reference<'t> {
-        Reference { tree, state: State::Unknown, transcript: Transcript::default() }
+        Reference::of("call", tree)
+    }
+
+    /// A call of this id.
+    pub(crate) fn of(id: &str, tree: &'t Tree<'t>) -> Reference<'t> {
+        Reference {
+            tree,
+            id: id.to_owned(),
+            state: State::Unknown,
+            raw: Vec::new(),
+            transcript: Transcript::default(),
+        }
     }
 
     /// Returns what came of a script once time has run until nothing happens any more.
@@ -201,6 +219,7 @@ impl<'t> Reference<'t> {
         let guard_ms = if walk.is_opening { 0 } else { self.tree.node(walk.node).timing.guard_ms };
         Some(Standing {
             node: walk.node,
+            attempt: walk.attempt(),
             buffer: &walk.buffer,
             due: walk.next_deadline(self.tree).0,
             limit: walk.began + self.tree.ivr.limits.call_ms,
@@ -234,14 +253,15 @@ impl<'t> Reference<'t> {
         }
         match what {
             What::Start { interaction, from, to } => {
-                if !matches!(self.state, State::Walking(_)) {
-                    let facts = [interaction, from, to].map(Clone::clone);
-                    self.state = State::Walking(Box::new(Walk::begin(self.tree, at, facts)));
+                let facts = [interaction, from, to].map(Clone::clone);
+                match &mut self.state {
+                    State::Walking(walk) => walk.learn(facts),
+                    State::Unknown | State::Ended { .. } => self.begin(at, facts),
                 }
             }
             What::Key { key, stamp } => {
                 if matches!(self.state, State::Unknown) {
-                    self.state = State::Walking(Box::new(Walk::begin(self.tree, at, [None, None, None])));
+                    self.begin(at, [None, None, None]);
                 }
                 let verdict = match &mut self.state {
                     State::Walking(walk) => walk.key(self.tree, at, *key, *stamp),
@@ -267,11 +287,49 @@ impl<'t> Reference<'t> {
         self.look(at, matches!(what, What::HangUp));
     }
 
+    fn begin(&mut self, at: u64, facts: [Option<String>; 3]) {
+        self.state = State::Walking(Box::new(Walk::begin(self.tree, &self.id, at, facts)));
+    }
+
+    /// Plays deadlines until so much has been seen.
+    pub(crate) fn pass_until_seen(&mut self, seen: usize) {
+        while let State::Walking(walk) = &self.state
+            && self.transcript.seen.len() < seen
+        {
+            let (due, _) = walk.next_deadline(self.tree);
+            self.pass_time(due);
+        }
+    }
+
+    /// The process that held the call has ended, and another goes on with what was kept (SPEC.md section
+    /// 6): no digit of a masked entry. A node whose entry was not kept begins again, counters kept.
+    pub(crate) fn restart(&mut self, at: u64) {
+        let State::Walking(walk) = &mut self.state else { return };
+        for (_, value, is_raw) in &mut walk.variables {
+            if std::mem::take(is_raw) {
+                *value = LOST.to_owned();
+            }
+        }
+        for (_, raw, shown) in &mut walk.named {
+            if raw != shown {
+                *raw = LOST.to_owned();
+            }
+        }
+        if walk.hides_entry(self.tree) {
+            walk.buffer.clear();
+            (walk.first_digit, walk.trailing) = (None, None);
+            (walk.attempt_began, walk.is_opening) = (at, false);
+            walk.wait_for_first(self.tree, at, self.tree.node(walk.node).timing.prompt_ms);
+        }
+    }
+
     /// Takes over what the walk has told, and notices that it has ended.
     fn look(&mut self, at: u64, hung_up: bool) {
         let State::Walking(walk) = &mut self.state else { return };
         self.transcript.seen.append(&mut walk.seen);
         if walk.has_ended {
+            let raw = walk.variables.iter().filter(|(.., is_raw)| *is_raw);
+            self.raw = raw.map(|(name, ..)| name.clone()).collect();
             let until = at + if hung_up { REMEMBERED_HUNG_UP } else { REMEMBERED };
             self.state = State::Ended { until, hung_up };
         }
@@ -279,11 +337,11 @@ impl<'t> Reference<'t> {
 }
 
 struct Walk {
+    id: String,
     began: u64,
-    root: usize,
-    interaction: String,
-    from: String,
-    to: String,
+    interaction: Option<String>,
+    from: Option<String>,
+    to: Option<String>,
     node: usize,
     buffer: String,
     /// When the node was entered or the last attempt failed.
@@ -300,7 +358,8 @@ struct Walk {
     path: Vec<(String, String)>,
     /// Nodes that were left, with the path's length before.
     back: Vec<(usize, usize)>,
-    variables: Vec<(String, String)>,
+    /// Names, values, and whether a masked entry is in them in clear.
+    variables: Vec<(String, String, bool)>,
     /// Names of entries: the slot, the entry, as shown.
     named: Vec<(u32, String, String)>,
     /// The last commit: the entry as shown, its label.
@@ -322,16 +381,15 @@ struct Moment<'a> {
 }
 
 impl Walk {
-    fn begin(tree: &Tree<'_>, now: u64, facts: [Option<String>; 3]) -> Walk {
+    fn begin(tree: &Tree<'_>, id: &str, now: u64, facts: [Option<String>; 3]) -> Walk {
         let [interaction, from, to] = facts;
-        let entry = tree.ivr.entries.iter().find(|(number, _)| Some(&**number) == to.as_deref());
-        let root = entry.map_or(tree.ivr.root, |(_, node)| *node).0 as usize;
+        let root = root_of(tree, to.as_deref());
         let mut walk = Walk {
+            id: id.to_owned(),
             began: now,
-            root,
-            interaction: interaction.unwrap_or_else(|| "call".to_owned()),
-            from: from.unwrap_or_default(),
-            to: to.unwrap_or_default(),
+            interaction,
+            from,
+            to,
             node: root,
             buffer: String::new(),
             attempt_began: now,
@@ -354,6 +412,27 @@ impl Walk {
         walk.enter(tree, now, root, "");
         walk.is_opening = true;
         walk
+    }
+
+    /// What a second start of the call tells: what was known before stays.
+    fn learn(&mut self, [interaction, from, to]: [Option<String>; 3]) {
+        self.interaction = self.interaction.take().or(interaction);
+        self.from = self.from.take().or(from);
+        self.to = self.to.take().or(to);
+    }
+
+    /// Whether the entry is, or may become, that of a masked node: no digit of it is kept.
+    fn hides_entry(&self, tree: &Tree<'_>) -> bool {
+        let node = tree.node(self.node);
+        // A menu hands on what a commit leaves over.
+        let leaves_over = || node.is_menu() && self.longest_complete(tree) < Some(self.buffer.len());
+        let may_be_masked = || tree.ivr.nodes.iter().any(|node| node.mask != Mask::Off);
+        let is_handed_on = || self.longest_complete(tree).is_some() && leaves_over() && may_be_masked();
+        !self.buffer.is_empty() && (node.mask != Mask::Off || is_handed_on())
+    }
+
+    fn interaction(&self) -> &str {
+        self.interaction.as_deref().unwrap_or(&self.id)
     }
 
     /// When the next deadline is due, and whether it is `callMs`.
@@ -585,7 +664,7 @@ impl Walk {
             Target::Root => {
                 self.back.clear();
                 self.path.clear();
-                self.enter(tree, now, self.root, reason);
+                self.enter(tree, now, root_of(tree, self.to.as_deref()), reason);
             }
             Target::Again => self.enter(tree, now, self.node, reason),
             Target::End(outcome) => {
@@ -640,15 +719,15 @@ impl Walk {
             None if reason != "hangup" => {
                 if reason.is_empty() {
                     let keys = self.keys();
-                    self.write("ivr_selection", keys);
+                    self.write("ivr_selection", keys, false);
                 }
-                self.write("ivr_status", outcome.to_owned());
+                self.write("ivr_status", outcome.to_owned(), false);
             }
             Some(_) | None => return,
         }
-        let variables = std::mem::take(&mut self.variables);
+        let variables: Vec<_> = self.variables.iter().map(|(name, value, _)| (name.clone(), value.clone())).collect();
         if !variables.is_empty() {
-            self.seen.push(Seen::Wrote { at: now, interaction: self.interaction.clone(), variables });
+            self.seen.push(Seen::Wrote { at: now, interaction: self.interaction().to_owned(), variables });
         }
     }
 
@@ -657,15 +736,21 @@ impl Walk {
         format!("[{}]", entries.join(","))
     }
 
-    fn write(&mut self, name: &str, value: String) {
-        self.variables.retain(|(written, _)| written != name);
-        self.variables.push((name.to_owned(), value));
+    fn write(&mut self, name: &str, value: String, is_raw: bool) {
+        self.variables.retain(|(written, ..)| written != name);
+        // A value that lacks a part is lost as a whole.
+        let value = if value.contains(LOST) { LOST.to_owned() } else { value };
+        self.variables.push((name.to_owned(), value, is_raw));
     }
 
     fn assign(&mut self, tree: &Tree<'_>, set: &[Assignment], moment: &Moment<'_>) {
         for Assignment { name, value } in set {
+            let is_raw = value.0.iter().any(|piece| match piece {
+                Piece::RawSlot(slot) => self.named.iter().any(|(name, raw, shown)| *name == slot.0 && raw != shown),
+                _ => false,
+            });
             let value: String = value.0.iter().map(|piece| self.expand(tree, piece, moment)).collect();
-            self.write(name, value);
+            self.write(name, value, is_raw);
         }
     }
 
@@ -679,10 +764,10 @@ impl Walk {
             Piece::Outcome => moment.outcome.to_owned(),
             Piece::Reason => moment.reason.to_owned(),
             Piece::Attempt => self.attempt().to_string(),
-            Piece::CallId => "call".to_owned(),
-            Piece::Interaction => self.interaction.clone(),
-            Piece::From => self.from.clone(),
-            Piece::To => self.to.clone(),
+            Piece::CallId => self.id.clone(),
+            Piece::Interaction => self.interaction().to_owned(),
+            Piece::From => self.from.clone().unwrap_or_default(),
+            Piece::To => self.to.clone().unwrap_or_default(),
             Piece::Path => {
                 let labels: Vec<_> = self.path.iter().map(|(_, label)| label.as_str()).collect();
                 labels.join(" > ")
@@ -693,6 +778,11 @@ impl Walk {
             Piece::RawSlot(slot) => named(slot.0).map_or(String::new(), |(_, raw, _)| raw.clone()),
         }
     }
+}
+
+fn root_of(tree: &Tree<'_>, to: Option<&str>) -> usize {
+    let entry = tree.ivr.entries.iter().find(|(number, _)| Some(&**number) == to);
+    entry.map_or(tree.ivr.root, |(_, node)| *node).0 as usize
 }
 
 /// `{outcome}` where it is taken: what the walk ends with there, if it does.

@@ -17,6 +17,7 @@ impl Call {
         writer.wide(self.ivr.version.0);
         writer.byte(u8::from(self.dry));
         writer.tick(self.began);
+        writer.number(self.generation.since(self.began));
         let facts = self.facts.as_deref();
         let fact = |fact: Option<&Option<Box<str>>>, writer: &mut Writer| {
             writer.option(fact.and_then(Option::as_deref), |writer, text| writer.text(text));
@@ -79,6 +80,7 @@ impl Call {
         let ivr = tree(Version(reader.wide()?)).ok_or(Unreadable)?;
         let dry = reader.flag()?;
         let began = reader.tick()?;
+        let generation = began.after(reader.number()?);
         let interaction = reader.option(Reader::text)?;
         let from = reader.option(Reader::text)?;
         let to = reader.option(Reader::text)?;
@@ -125,6 +127,7 @@ impl Call {
             facts: None,
             ivr: Arc::clone(&ivr),
             began,
+            generation,
             dry,
             node,
             entry,
