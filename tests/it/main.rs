@@ -16,3 +16,4 @@ mod tidy;
 mod tls;
 mod tools;
 mod walks;
+mod wire;
