@@ -11,6 +11,7 @@ mod proxy;
 mod random_tree;
 mod reference;
 mod script;
+mod secrets;
 mod tenant;
 mod tidy;
 mod tls;
