@@ -5,6 +5,8 @@
 //! ```
 
 mod conn;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod gate;
 mod guard;
 mod head;
