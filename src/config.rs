@@ -388,7 +388,10 @@ impl<'a> Settings<'a> {
         let problem = match (path, secret) {
             (Some(path), _) => match secret_of(&path) {
                 Ok(secret) => return Some(secret),
-                Err(error) => format!("CXONE_CLIENT_SECRET_FILE (never a flag) is `{path}`: {error}"),
+                Err(error) => {
+                    let shown = path.escape_debug();
+                    format!("CXONE_CLIENT_SECRET_FILE (never a flag) is `{shown}`: {error}")
+                }
             },
             (None, Some(secret)) => match secret_in(&secret) {
                 Ok(secret) => return Some(secret),

@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use crate::local::{BindError, Listen};
 use crate::store::OpenError;
 use crate::tenant::Unanswered;
-use crate::tree::ReadError;
+use crate::tree::{ReadError, printable};
 
 /// Why dtmfd cannot start, or has to stop.
 ///
@@ -28,7 +28,7 @@ pub enum Error {
     #[error("there is no tree to look at (FILE, else ivr.json in this directory)")]
     OpenTree(#[source] ReadError),
     /// What was found could not be written.
-    #[error("cannot write {}", path.display())]
+    #[error("cannot write {}", printable(&path.to_string_lossy()))]
     Write {
         /// Where.
         path: PathBuf,
@@ -36,7 +36,7 @@ pub enum Error {
         source: io::Error,
     },
     /// The tree is wrong; the findings were rendered for people.
-    #[error("{findings}\nthe tree {path} can't be walked")]
+    #[error("{findings}\nthe tree {} can't be walked", printable(path))]
     Tree {
         /// The file.
         path: String,

@@ -34,3 +34,6 @@ pub mod tree;
 pub mod observe;
 pub mod platform;
 pub mod sandbox;
+
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;

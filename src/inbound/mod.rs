@@ -7,6 +7,8 @@
 mod autobahn;
 pub mod connect;
 mod counts;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 pub mod message;
 pub mod policy;
 mod reader;

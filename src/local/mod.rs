@@ -7,6 +7,8 @@
 mod conn;
 #[cfg(test)]
 mod foreign;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod gate;
 mod guard;
 mod head;

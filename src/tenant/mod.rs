@@ -5,6 +5,8 @@
 
 mod agent;
 mod dial;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod oauth;
 mod policy;
 mod proxy;

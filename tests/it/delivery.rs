@@ -490,3 +490,26 @@ fn an_attempt_shares_its_update() {
     let (attempt, _) = world.answers.values().next().expect("it is on its way");
     assert_eq!(2, Arc::strong_count(&attempt.update));
 }
+
+/// Found by fuzzing: an update that grew too old while it waited for a worker kept its place in the queue, and got
+/// another when an operator wanted it tried again.
+#[test]
+fn an_update_that_was_parked_while_it_was_ready_is_queued_once_when_it_is_tried_again() {
+    let mut world = World::new(1);
+    let tenant = &mut |now, call: &str, _| match call {
+        "stuck" if now < DAY => (3 * DAY, DONE),
+        _ => (1, DONE),
+    };
+    world.end_call("stuck", 0, tenant);
+    world.end_call("late", 1, tenant);
+    for day in 1..=2 {
+        world.run_until(day * DAY + 10, tenant);
+        assert_eq!(Some(Parked::TooOld), world.parked.remove("late").map(|(_, why)| why), "day {day}");
+        let retry = Event::Asked(AskId(day), Question::Retry(Named::AllParked));
+        world.calls.handle(retry, Tick(day * DAY + 10));
+        world.drain(day * DAY + 10, tenant);
+        world.calls.check_invariants();
+    }
+    world.run_until(4 * DAY, tenant);
+    assert_eq!(Some(&(3 * DAY + 1, 1)), world.delivered.get("late"));
+}

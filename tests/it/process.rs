@@ -530,3 +530,34 @@ fn every_call_survives_drops_and_failing_answers() {
 fn two_hundred_calls_ended_at_once_are_delivered_though_each_answer_takes_a_second() {
     against_the_independent_tenant("burst", &["--calls", "1", "--burst", "200", "--hold", "--silent", "50"]);
 }
+
+/// A file may be called anything, and so may what was set.
+#[test]
+fn no_name_of_a_file_moves_the_cursor_or_makes_a_line_of_its_own() {
+    let folder = Scratch::new("names");
+    let name = "no\n\u{1b}[31msuch\u{202e}\u{85}";
+    let wrong = folder.write(&format!("wrong{name}"), "{");
+    let seed = root("tests/trees/seed.json").display().to_string();
+    for arguments in [
+        &["check", name][..],
+        &["test", name],
+        &["run", "--ivr", name],
+        &["run", "--ivr", &wrong],
+        &["sandbox", "--ivr", &wrong],
+        &["run", "--ivr", &seed, "--listen", &format!("unix:/{name}/x")],
+        &["run", "--ivr", &seed, "--listen", name],
+        &["run", "--ivr", &seed, "--tenant", name],
+        &["run", "--ivr", &seed, "--api-url", name, "--proxy", name, "--log", name, "--workers", name],
+    ] {
+        let mut command = dtmfd(arguments);
+        command.envs([("CXONE_TENANT", "t"), ("CXONE_CLIENT_ID", "c"), ("CXONE_CLIENT_SECRET_FILE", name)]);
+        if !arguments.contains(&"--workers") {
+            command.env_remove("CXONE_CLIENT_SECRET_FILE").env("CXONE_CLIENT_SECRET", "s");
+        }
+        let (code, text) = output(command);
+        assert_eq!(Some(78), code, "{arguments:?}: {text}");
+        let disturbs = |c: char| c.is_control() && c != '\n' || c == '\u{202e}';
+        assert!(!text.contains(disturbs) && text.lines().all(|line| !line.starts_with("such")), "{text:?}");
+        assert!(!text.contains("no\n"), "{text:?}");
+    }
+}

@@ -51,11 +51,17 @@ impl Program {
     /// Returns the first line that holds `words`, from what was not waited for yet.
     #[track_caller]
     pub(crate) fn wait_for(&mut self, words: &str) -> String {
+        self.wait_for_any(&[words])
+    }
+
+    /// As [`Program::wait_for`], for the first line that holds any of these words.
+    #[track_caller]
+    pub(crate) fn wait_for_any(&mut self, words: &[&str]) -> String {
         let deadline = Instant::now() + PATIENCE;
         while let Ok(line) = self.lines.recv_deadline(deadline) {
             self.heard.push(line);
             let line = self.heard.last().expect("just pushed");
-            if line.contains(words) {
+            if words.iter().any(|words| line.contains(words)) {
                 return line.clone();
             }
         }

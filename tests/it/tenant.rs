@@ -115,7 +115,7 @@ pub(crate) fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
     lines.find(|(found, _)| found.to_ascii_lowercase() == name).map(|(_, value)| value)
 }
 
-fn as_a_tenant(head: &str) -> String {
+pub(crate) fn as_a_tenant(head: &str) -> String {
     match head.split(' ').nth(1).unwrap_or_default() {
         "/oauth/token" => {
             let grant = format!(r#"{{"access_token":"{BEARER}","expires_in":3600}}"#);
@@ -155,7 +155,7 @@ pub(crate) fn try_links(net: &Net, base: &str) -> [(&'static str, Tried); 3] {
     [("token", token), ("WebSocket", websocket), ("REST", deliver(net, &url))]
 }
 
-fn tokens(net: &Net, url: &Url) -> Tokens {
+pub(crate) fn tokens(net: &Net, url: &Url) -> Tokens {
     let (id, secret) = ("me".to_owned(), Secret::new(SECRET.to_owned()));
     Tokens::new(net, url.join("/oauth/token"), id, secret, Arc::new(Status::default()), 7)
 }

@@ -274,9 +274,7 @@ impl<'p> World<'p> {
                     self.receive(Incoming::Chore(Chore::Stop));
                 }
             }
-            Action::Chore(chore @ (Chore::Operate | Chore::LoseDisk)) => {
-                self.receive(Incoming::Chore(chore))
-            }
+            Action::Chore(chore @ (Chore::Operate | Chore::LoseDisk)) => self.receive(Incoming::Chore(chore)),
             Action::Restart => self.restart(),
             Action::Reaches(_, update) => self.reaches(&update),
             Action::Answers(process, id, outcome) => {
