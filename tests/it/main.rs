@@ -8,6 +8,7 @@ mod differential;
 mod graph;
 mod hostile;
 mod kill;
+mod operate;
 mod pki;
 mod pressure;
 mod process;
