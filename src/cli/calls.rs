@@ -58,7 +58,14 @@ impl Calls {
     }
 
     fn one(&self, client: &Client, id: &str) -> Result<(), Error> {
-        let call = client.get(&format!("/api/v1/calls/{}", call_id::encode(id)))?.map_err(Error::from)?;
+        let call = client.get(&format!("/api/v1/calls/{}", call_id::encode(id)))?;
+        let call = call.map_err(|refusal| match refusal.code.as_str() {
+            "no_such_call" => {
+                let detail = format!("{id} is neither in progress nor in the history: see `dtmfd calls`");
+                Error::Refused { detail }
+            }
+            _ => refusal.into(),
+        })?;
         if self.json {
             print(&format!("{call}\n"));
         } else {

@@ -152,7 +152,7 @@ fn reachable(address: SocketAddr) -> SocketAddr {
     let ip = match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
         IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-        ip => ip,
+        ip @ (IpAddr::V4(_) | IpAddr::V6(_)) => ip,
     };
     SocketAddr::new(ip, address.port())
 }
@@ -242,8 +242,6 @@ fn left(timeout: NextTimeout) -> Duration {
 
 /// Gives a passed deadline the name that ureq has for it.
 fn in_time(error: io::Error, timeout: NextTimeout) -> ureq::Error {
-    match error.kind() {
-        ErrorKind::WouldBlock | ErrorKind::TimedOut => ureq::Error::Timeout(timeout.reason),
-        _ => error.into(),
-    }
+    let is_late = matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut);
+    if is_late { ureq::Error::Timeout(timeout.reason) } else { error.into() }
 }

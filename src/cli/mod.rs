@@ -116,7 +116,7 @@ fn print(text: &str) {
     print_some(text);
 }
 
-/// As [`print`], where more is to come: returns whether somebody reads it.
+/// As [`print()`], where more is to come: returns whether somebody reads it.
 fn print_some(text: &str) -> bool {
     let mut out = io::stdout().lock();
     out.write_all(text.as_bytes()).and_then(|()| out.flush()).is_ok()

@@ -234,3 +234,23 @@ fn row(update: &Value) -> ([String; 6], Tone) {
     ];
     (cells, if is_parked(update) { Tone::Alarm } else { Tone::Plain })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_is_found_by_its_beginning_where_no_other_begins_so() {
+        let ids = |ids: &[&str]| ids.iter().map(|&id| id.to_owned()).collect::<Vec<_>>();
+        let whole = "0123456789abcdef";
+        assert_eq!(whole, the_one(whole, &[]).unwrap(), "whole, it is not looked for");
+        assert_eq!(whole, the_one("0123", &ids(&[whole])).unwrap());
+        assert_eq!("no_such_update", the_one("0123", &[]).unwrap_err().code);
+        let refusal = the_one("0123", &ids(&[whole, "0123000000000000"])).unwrap_err();
+        assert_eq!("ambiguous", refusal.code);
+        assert_eq!("more than one begin so: 0123456789abcdef, 0123000000000000", refusal.detail);
+        let many: Vec<_> = (0..=CANDIDATES_MAX).map(|n| format!("{n:016x}")).collect();
+        let detail = the_one("0000", &many).unwrap_err().detail;
+        assert!(detail.ends_with("0000000000000007, …"), "{detail}");
+    }
+}

@@ -81,7 +81,9 @@ pub(super) fn text(value: &Value, name: &str) -> String {
     match &value[name] {
         Value::String(text) => printable(text),
         Value::Null => "-".to_owned(),
-        other => printable(&other.to_string()),
+        other @ (Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_)) => {
+            printable(&other.to_string())
+        }
     }
 }
 

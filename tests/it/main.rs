@@ -9,6 +9,7 @@ mod graph;
 mod hostile;
 mod keeping;
 mod kill;
+mod operate;
 mod pki;
 mod pressure;
 mod process;

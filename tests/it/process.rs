@@ -274,7 +274,12 @@ pub(crate) const ONE_KEY: &str =
 
 /// The service, on a free port, against the tenant at `url`; its secret is still to be told.
 pub(crate) fn run_against(url: &str, tree: &str) -> Command {
-    let mut command = dtmfd(&["run", "--tenant", "t", "--client-id", "c", "--listen", "127.0.0.1:0"]);
+    run_at("127.0.0.1:0", url, tree)
+}
+
+/// As [`run_against`], listening at this address.
+pub(crate) fn run_at(listen: &str, url: &str, tree: &str) -> Command {
+    let mut command = dtmfd(&["run", "--tenant", "t", "--client-id", "c", "--listen", listen]);
     command.args(["--api-url", url, "--ivr", tree]);
     command
 }
