@@ -36,6 +36,17 @@ enum Step {
     },
 }
 
+/// How many facts a start may tell.
+const FACTS: usize = 3;
+
+/// Returns whether an event tells a fact of a call.
+fn tells(what: &What, fact: usize) -> bool {
+    match what {
+        What::Start { interaction, from, to } => [interaction, from, to][fact].is_some(),
+        What::Key { .. } | What::HangUp => false,
+    }
+}
+
 /// An ended call is remembered: for certain until the first, in no case after the second.
 #[derive(Clone, Copy, PartialEq, Debug)]
 struct Remembered {
@@ -316,8 +327,12 @@ impl<'t> Model<'t> {
         match self.ids[id].live {
             Some(number) => {
                 let life = &mut self.lives[number];
+                // What is known already is not written again.
+                life.dirty |= (0..FACTS).any(|fact| {
+                    let told = |step: &Step| matches!(step, Step::Event(_, what, _) if tells(what, fact));
+                    tells(&taking.what, fact) && !life.steps.iter().any(told)
+                });
                 life.steps.push(Step::Event(taking.at, taking.what.clone(), None));
-                life.dirty = true;
             }
             None => self.ids[id].remembered = None,
         }
