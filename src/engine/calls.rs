@@ -416,7 +416,8 @@ impl Calls {
         let mut around =
             Surroundings { call: call_id, now: self.now, outputs: &mut self.outputs, feed: &mut self.feed };
         let is_recorded = self.ledger.is_on();
-        let call = Call::begin(source, Arc::clone(&id), facts, ivr, dry, generation, is_recorded, &mut around);
+        let call =
+            Call::begin(source, Arc::clone(&id), facts, ivr, dry, generation, is_recorded, &mut around);
         self.current_tree().calls += 1;
         let due = call.deadline();
         let timer = Some((self.wheel.schedule(due, Item::Call(slot)), due));

@@ -725,7 +725,8 @@ impl Walk {
             }
             Some(_) | None => return,
         }
-        let variables: Vec<_> = self.variables.iter().map(|(name, value, _)| (name.clone(), value.clone())).collect();
+        let variables: Vec<_> =
+            self.variables.iter().map(|(name, value, _)| (name.clone(), value.clone())).collect();
         if !variables.is_empty() {
             self.seen.push(Seen::Wrote { at: now, interaction: self.interaction().to_owned(), variables });
         }
@@ -746,7 +747,9 @@ impl Walk {
     fn assign(&mut self, tree: &Tree<'_>, set: &[Assignment], moment: &Moment<'_>) {
         for Assignment { name, value } in set {
             let is_raw = value.0.iter().any(|piece| match piece {
-                Piece::RawSlot(slot) => self.named.iter().any(|(name, raw, shown)| *name == slot.0 && raw != shown),
+                Piece::RawSlot(slot) => {
+                    self.named.iter().any(|(name, raw, shown)| *name == slot.0 && raw != shown)
+                }
                 _ => false,
             });
             let value: String = value.0.iter().map(|piece| self.expand(tree, piece, moment)).collect();

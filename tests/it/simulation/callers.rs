@@ -180,8 +180,13 @@ fn script(
         now += match kind {
             Kind::Impatient => 40 + random.below(160),
             Kind::Masher => 1 + random.below(90),
-            Kind::Good | Kind::Silent | Kind::HangsUp | Kind::Again | Kind::Late
-            | Kind::Simulated | Kind::Contested => 150 + random.below(900),
+            Kind::Good
+            | Kind::Silent
+            | Kind::HangsUp
+            | Kind::Again
+            | Kind::Late
+            | Kind::Simulated
+            | Kind::Contested => 150 + random.below(900),
         };
         if random.one_in(8) && reference.standing().is_some_and(|standing| standing.due < now + 60_000) {
             now = random_time(random, &reference, now).max(now);
@@ -191,7 +196,8 @@ fn script(
             after_end += 1;
             match kind {
                 Kind::Late if after_end < 4 => {
-                    now += random.pick(&[0, 700, 1_900, 61_000, 599_000, 700_000, 3_600_000, 43_100_000, 43_300_000]);
+                    now += random
+                        .pick(&[0, 700, 1_900, 61_000, 599_000, 700_000, 3_600_000, 43_100_000, 43_300_000]);
                     reference.pass_time(now);
                 }
                 Kind::Again if after_end < 4 => {

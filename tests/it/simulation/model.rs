@@ -9,8 +9,8 @@ use dtmfd::engine::{
     Call, CallId, Change, Commit, End, Mask, NodeId, Outcome, Parked, Reason, Source, Tick, Update, UpdateKey,
 };
 
-use super::disk::RecordKey;
 use super::callers::{SECRET_DIGITS, SHOWN_DIGITS};
+use super::disk::RecordKey;
 use crate::reference::{LOST, Reference, Seen, Tree, What};
 
 /// How long an ended call is remembered (IVR.md section 5), by its source and whether it hung up.
@@ -30,7 +30,10 @@ const KEPT_MS: u64 = 86_400_000;
 enum Step {
     Event(u64, What, Option<&'static str>),
     /// Another process went on, when so much had been seen.
-    Restart { at: u64, seen: usize },
+    Restart {
+        at: u64,
+        seen: usize,
+    },
 }
 
 /// An ended call is remembered: for certain until the first, in no case after the second.
@@ -251,7 +254,9 @@ impl<'t> Model<'t> {
         let number = self.by_call[&call];
         let life = &mut self.lives[number];
         if taking.began == Some(number) {
-            let Some(Step::Event(.., judged)) = life.steps.last_mut() else { unreachable!("it began with it") };
+            let Some(Step::Event(.., judged)) = life.steps.last_mut() else {
+                unreachable!("it began with it")
+            };
             *judged = Some(verdict);
         } else {
             life.steps.push(Step::Event(taking.at, taking.what.clone(), Some(verdict)));
@@ -326,11 +331,9 @@ impl<'t> Model<'t> {
             Some(before) if at < before.surely_until => {
                 Some(Remembered { surely_until: until, at_most_until: until, hung_up: true })
             }
-            Some(before) if at < before.at_most_until => Some(Remembered {
-                surely_until: before.surely_until,
-                at_most_until: until,
-                hung_up: true,
-            }),
+            Some(before) if at < before.at_most_until => {
+                Some(Remembered { surely_until: before.surely_until, at_most_until: until, hung_up: true })
+            }
             _ => None,
         };
     }
@@ -373,7 +376,8 @@ impl<'t> Model<'t> {
         let expected = (*at, *node, &**outcome, *reason);
         let actual = (end.at.0, end.node.0 as usize, &*end.outcome, end.reason.name());
         assert_eq!(expected, actual, "an end: {}", told());
-        let count = reference.transcript.seen.iter().filter(|seen| !matches!(seen, Seen::Wrote { .. })).count();
+        let count =
+            reference.transcript.seen.iter().filter(|seen| !matches!(seen, Seen::Wrote { .. })).count();
         assert_eq!(count, life.seen, "entries and ends: {}", told());
         let verdicts = reference.transcript.verdicts.iter().map(|(.., verdict)| *verdict);
         for (step, expected) in life.steps.iter().filter(is_key).zip(verdicts) {
@@ -441,7 +445,8 @@ impl<'t> Model<'t> {
         let life = self.life_of(update);
         let (told, forgiven) = (life.told, life.forgiven);
         assert!(told || forgiven, "an update leaves before its call's end is kept: {life:?}");
-        let left = life.left.as_mut().unwrap_or_else(|| panic!("an attempt of what left no update: {update:?}"));
+        let left =
+            life.left.as_mut().unwrap_or_else(|| panic!("an attempt of what left no update: {update:?}"));
         assert_eq!(Phase::Waiting, left.phase, "an attempt leaves: {update:?}");
         assert!(!update.has_lost(), "an update leaves without what was lost: {update:?}");
         same_variables(left, update);
@@ -606,7 +611,11 @@ impl<'t> Model<'t> {
 
     fn key(&self, life: &Life) -> UpdateKey {
         let id = &self.ids[life.id];
-        UpdateKey { source: id.source, call: id.id.as_str().into(), generation: life.generation.expect("it has left an update") }
+        UpdateKey {
+            source: id.source,
+            call: id.id.as_str().into(),
+            generation: life.generation.expect("it has left an update"),
+        }
     }
 
     /// The process is gone: every call is what the last transaction says. Returns how old the oldest
@@ -625,8 +634,8 @@ impl<'t> Model<'t> {
             match kept {
                 Kept::Absent => {
                     assert!(!was_observed, "an end that was seen outside is gone: {life:?}");
-                    // What has ended and arrived is no loss where the database was set aside.
-                    if life.state == State::Live || !life.forgiven {
+                    // What had ended when the database was set aside is not lost by this crash.
+                    if life.state == State::Live || life.state == State::Ended && !life.forgiven {
                         loss = loss.max(now - life.began);
                     }
                     life.state = State::Vanished;
@@ -699,7 +708,10 @@ impl<'t> Model<'t> {
     pub(super) fn outbox(&self) -> BTreeMap<UpdateKey, Phase> {
         let ended = self.lives.iter().filter(|life| life.state == State::Ended);
         let waits = ended.filter_map(|life| Some((life, life.left.as_ref()?.phase)));
-        waits.filter(|(_, phase)| *phase != Phase::Gone).map(|(life, phase)| (self.key(life), phase)).collect()
+        waits
+            .filter(|(_, phase)| *phase != Phase::Gone)
+            .map(|(life, phase)| (self.key(life), phase))
+            .collect()
     }
 
     /// Whether the engine waits to hear of a transaction.
