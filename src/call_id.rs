@@ -2,11 +2,41 @@
 
 use std::fmt;
 
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, PercentEncode, percent_decode_str, utf8_percent_encode};
+
 /// The most bytes that a call id has.
 pub const CALL_ID_MAX: usize = 128;
 
 /// Printable ASCII that a call id must not hold: what ends or splits a URL's path, and what quotes.
 const FORBIDDEN: &[u8] = b"/\\?#\"<>";
+
+/// All but RFC 3986's unreserved characters.
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// Returns the id as one segment of a URL's path.
+pub fn encode(id: &str) -> PercentEncode<'_> {
+    utf8_percent_encode(id, RESERVED)
+}
+
+/// Reads an id out of one segment of a URL's path, or out of a query.
+///
+/// A `%` that no two hexadecimal digits follow is an error: whoever wrote it may have meant the id `a%4`,
+/// or another.
+///
+/// # Errors
+///
+/// Returns what is wrong with it.
+pub fn decode(segment: &str) -> Result<String, BadCallId> {
+    for (at, _) in segment.match_indices('%') {
+        let digits = segment.as_bytes().get(at + 1..at + 3).unwrap_or_default();
+        if digits.len() < 2 || !digits.iter().all(u8::is_ascii_hexdigit) {
+            return Err(BadCallId::Percent { place: segment[..at].chars().count() + 1 });
+        }
+    }
+    let id = percent_decode_str(segment).decode_utf8().map_err(|_| BadCallId::NotText)?;
+    check(&id)?;
+    Ok(id.into_owned())
+}
 
 /// What is wrong with a call id. The message is fit for whoever sent the id, and holds at most one
 /// character of it.
@@ -31,6 +61,15 @@ pub enum BadCallId {
     /// It is `.` or `..`, which a URL's path takes for a direction.
     #[error("a call id may not be `.` or `..`")]
     Dots,
+    /// In a URL: a `%` that encodes nothing.
+    #[error("character {place} is a `%` that encodes nothing: in a URL the character `%` is `%25`")]
+    Percent {
+        /// The character's place, counted from 1.
+        place: usize,
+    },
+    /// In a URL: what is encoded is no text.
+    #[error("what its `%` encode is no text")]
+    NotText,
 }
 
 /// A character that has no place in a call id.
@@ -90,6 +129,31 @@ mod tests {
             &longest,
         ] {
             assert_eq!(Ok(()), check(id), "{id}");
+        }
+    }
+
+    #[test]
+    fn is_one_segment_of_a_path_and_comes_back_out_of_it() {
+        for id in ["c-1._~", "a@b", "1731%40~", "%", "!$&'()*+,;=:[]{}|^`"] {
+            let segment = encode(id).to_string();
+            assert!(!segment.contains(['/', '?', '#']), "{segment}");
+            assert_eq!(Ok(id.to_owned()), decode(&segment), "{segment}");
+        }
+        assert_eq!("1731%2540~", encode("1731%40~").to_string());
+        assert_eq!(Ok("a@b+c".to_owned()), decode("a@b+c"), "what needs no encoding may go without");
+        for (segment, expected) in [
+            ("", BadCallId::Empty),
+            ("%2e%2E", BadCallId::Dots),
+            ("a%2Fb", BadCallId::Character { place: 2, found: Found('/') }),
+            ("a%00", BadCallId::Character { place: 2, found: Found('\0') }),
+            ("a%", BadCallId::Percent { place: 2 }),
+            ("a%4", BadCallId::Percent { place: 2 }),
+            ("a%40%+1", BadCallId::Percent { place: 5 }),
+            ("%zz", BadCallId::Percent { place: 1 }),
+            ("a%4é", BadCallId::Percent { place: 2 }),
+            ("%ff", BadCallId::NotText),
+        ] {
+            assert_eq!(Err(expected), decode(segment), "{segment}");
         }
     }
 

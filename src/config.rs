@@ -1,7 +1,8 @@
 //! Settings: flags over the environment over defaults (SPEC.md section 3). All problems are told at once.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -10,7 +11,8 @@ use crate::engine::Reach;
 use crate::error::Error;
 use crate::local::Listen;
 use crate::observe::log::Format;
-use crate::tenant::{Kind, Secret, Url};
+use crate::store::{self, Durability};
+use crate::tenant::{Kind, Proxy, Secret, Url};
 
 /// How many workers there are unless told otherwise, and the most there may be: a tenant that answers
 /// in a second must not cap us at a few updates a second, and each costs a connection.
@@ -24,6 +26,8 @@ const SECRET_MAX: u64 = 64 * 1024;
 
 /// Where the local API listens unless told otherwise: the seed's port, on loopback.
 pub const LISTEN: &str = "127.0.0.1:8080";
+/// Where state is kept unless told otherwise, and systemd names no directory.
+const STATE: &str = "./state";
 /// Where the tree is unless told otherwise.
 pub const TREE: &str = "ivr.json";
 
@@ -48,6 +52,12 @@ pub struct Flags {
     /// What POST /simulator may do: on, off, dry or live [env: DTMFD_SIMULATOR] [default: on]
     #[arg(long, value_name = "MODE")]
     pub simulator: Option<String>,
+    /// Where calls and updates are kept: DIR, or `none` [env: DTMFD_STATE] [default: $STATE_DIRECTORY, else ./state]
+    #[arg(long, value_name = "DIR")]
+    pub state: Option<OsString>,
+    /// What they survive: power (a power cut), process (kill -9) [env: DTMFD_DURABILITY] [default: power]
+    #[arg(long, value_name = "WHAT")]
+    pub durability: Option<String>,
     /// What is logged: off, error, warn, info or debug [env: DTMFD_LOG] [default: info]
     #[arg(long, value_name = "LEVEL")]
     pub log: Option<String>,
@@ -57,6 +67,17 @@ pub struct Flags {
     /// Show pressed digits in debug logs; those of masked nodes never
     #[arg(long)]
     pub log_digits: bool,
+}
+
+/// The flags of every command that asks a running daemon.
+#[derive(Args, Clone, Default, Debug)]
+pub struct ApiFlags {
+    /// Where the daemon's local API listens: HOST:PORT or unix:PATH [env: DTMFD_LISTEN] [default: 127.0.0.1:8080]
+    #[arg(long, value_name = "ADDRESS", global = true)]
+    pub listen: Option<String>,
+    /// A file with the token that it asks for off loopback [env: DTMFD_API_TOKEN_FILE]
+    #[arg(long, value_name = "FILE", global = true)]
+    pub api_token_file: Option<String>,
 }
 
 /// The flags that say whose service it is.
@@ -80,6 +101,9 @@ pub struct TenantFlags {
     /// A PEM file of CAs to trust beside the system's [env: CXONE_CA_FILE]
     #[arg(long, value_name = "FILE")]
     pub ca_file: Option<String>,
+    /// An HTTP proxy on the way to the tenant, "" for none [env: HTTPS_PROXY; NO_PROXY lists hosts reached without]
+    #[arg(long, value_name = "URL")]
+    pub proxy: Option<String>,
 }
 
 /// What the service runs by.
@@ -99,6 +123,8 @@ pub struct Config {
     pub calls_max: usize,
     /// What the simulator may do; `None` turns it off.
     pub simulator: Option<Reach>,
+    /// Where state is kept, and how well; `None` keeps it in memory.
+    pub state: Option<store::Settings>,
     /// Whether debug logs show digits.
     pub log_digits: bool,
 }
@@ -118,6 +144,8 @@ pub struct Tenant {
     pub ws_url: Url,
     /// CAs to trust beside the system's, as PEM.
     pub ca: Option<Vec<u8>>,
+    /// The proxy on the way there.
+    pub proxy: Option<Proxy>,
 }
 
 /// What is logged, and how.
@@ -181,17 +209,7 @@ impl<'a> Settings<'a> {
 
     /// Reads everything but whose service it is.
     pub fn service(&mut self, flags: &Flags, tenant: Option<Tenant>) -> Option<Config> {
-        let listen = self.read(flags.listen.as_deref(), "DTMFD_LISTEN", "--listen", |text| {
-            text.parse::<Listen>().map_err(|error| error.to_string())
-        });
-        let token_file =
-            self.read(flags.api_token_file.as_deref(), "DTMFD_API_TOKEN_FILE", "--api-token-file", |path| {
-                secret_of(path)
-            });
-        let api_token = match token_file {
-            Some(None) => self.credential("api_token"),
-            given => given,
-        };
+        let api = self.api(flags.listen.as_deref(), flags.api_token_file.as_deref());
         let workers = self.read(flags.workers.as_deref(), "DTMFD_WORKERS", "--workers", |text| {
             number(text, 1, WORKERS_MAX)
         });
@@ -207,8 +225,15 @@ impl<'a> Settings<'a> {
                 _ => return Err("it must be on, off, dry or live".to_owned()),
             })
         });
-        let listen = listen?.unwrap_or_else(|| LISTEN.parse().expect("the default is an address"));
-        let api_token = api_token?;
+        let durability =
+            self.read(flags.durability.as_deref(), "DTMFD_DURABILITY", "--durability", |text| match text {
+                "power" => Ok(Durability::Power),
+                "process" => Ok(Durability::Process),
+                _ => Err("it must be power or process".to_owned()),
+            });
+        let directory = self.state(flags);
+        let (listen, api_token) = api?;
+        let durability = durability?.unwrap_or_default();
         if !listen.is_loopback() && api_token.is_none() {
             self.problems.push(format!(
                 "DTMFD_LISTEN (--listen) is `{listen}`, which others can reach: that takes an API token in \
@@ -224,8 +249,28 @@ impl<'a> Settings<'a> {
             workers: workers?.unwrap_or(WORKERS_MAX),
             calls_max: calls_max?.unwrap_or(CALLS_MAX),
             simulator: simulator?.unwrap_or(Some(Reach::Own)),
+            state: directory.map(|directory| store::Settings { directory, durability }),
             log_digits: flags.log_digits,
         })
+    }
+
+    /// Reads where the local API listens, and the token that it asks for off loopback.
+    pub fn api(
+        &mut self,
+        listen: Option<&str>,
+        token_file: Option<&str>,
+    ) -> Option<(Listen, Option<Secret>)> {
+        let listen = self.read(listen, "DTMFD_LISTEN", "--listen", |text| {
+            text.parse::<Listen>().map_err(|error| error.to_string())
+        });
+        let token_file =
+            self.read(token_file, "DTMFD_API_TOKEN_FILE", "--api-token-file", |path| secret_of(path));
+        let api_token = match token_file {
+            Some(None) => self.credential("api_token"),
+            given => given,
+        };
+        let listen = listen?.unwrap_or_else(|| LISTEN.parse().expect("the default is an address"));
+        Some((listen, api_token?))
     }
 
     /// Returns the tree's file.
@@ -237,6 +282,25 @@ impl<'a> Settings<'a> {
     pub fn given_ivr(&self, flags: &Flags) -> Option<PathBuf> {
         // A path need not be UTF-8.
         flags.ivr.as_ref().map(PathBuf::from).or_else(|| self.variable("DTMFD_IVR").map(PathBuf::from))
+    }
+
+    /// Returns the state directory; `None` if state is kept in memory.
+    fn state(&self, flags: &Flags) -> Option<PathBuf> {
+        // Empty counts as not set, and a path need not be UTF-8.
+        let given =
+            flags.state.clone().filter(|path| !path.is_empty()).or_else(|| self.variable("DTMFD_STATE"));
+        // systemd joins several with colons; the first is ours.
+        let systemd = || {
+            let all = self.variable("STATE_DIRECTORY")?;
+            all.as_bytes().split(|&byte| byte == b':').next().map(|path| OsStr::from_bytes(path).to_owned())
+        };
+        let path = given.or_else(systemd).unwrap_or_else(|| STATE.into());
+        (path != "none").then(|| path.into())
+    }
+
+    /// Returns whether it was said where state is kept.
+    pub fn has_state(&self, flags: &Flags) -> bool {
+        flags.state.is_some() || self.variable("DTMFD_STATE").is_some()
     }
 
     /// Returns whether the local API's address was named.
@@ -280,6 +344,7 @@ impl<'a> Settings<'a> {
             crate::tenant::Tls::new(Some(&pem)).map_err(|error| error.to_string())?;
             Ok(pem)
         });
+        let proxy = self.proxy(flags.proxy.as_deref());
         let api_url = match api_url? {
             Some(url) => url,
             None => Url::parse(&format!("https://{}.cxone.com", tenant.as_ref()?), Kind::Http)
@@ -292,8 +357,26 @@ impl<'a> Settings<'a> {
             oauth_url: oauth_url?.unwrap_or_else(|| api_url.join("/oauth/token")),
             ws_url: ws_url?.unwrap_or_else(|| api_url.to_websocket("/api/v2/voice/websocket")),
             ca: ca?,
+            proxy: proxy?,
             api_url,
         })
+    }
+
+    /// Reads the proxy, and the hosts that are reached without it. As with curl, names in lower case go first.
+    fn proxy(&mut self, flag_value: Option<&str>) -> Option<Option<Proxy>> {
+        let either = |lower, upper| if self.variable(lower).is_some() { lower } else { upper };
+        let variable = either("https_proxy", "HTTPS_PROXY");
+        let list = either("no_proxy", "NO_PROXY");
+        let proxy = self.read(flag_value, variable, "--proxy", |text| match text {
+            "" => Ok(None),
+            _ if flag_value.is_some() && text.contains('@') => Err(format!(
+                "every process can read a flag, so that a user and password go into {variable} only"
+            )),
+            _ => Proxy::parse(text).map(Some).map_err(|error| error.to_string()),
+        });
+        let Some(proxy) = proxy?.flatten() else { return Some(None) };
+        let list = self.env(list, "never a flag")?.unwrap_or_default();
+        Some(Some(proxy.except(&list)))
     }
 
     fn client_secret(&mut self) -> Option<Secret> {
@@ -305,7 +388,10 @@ impl<'a> Settings<'a> {
         let problem = match (path, secret) {
             (Some(path), _) => match secret_of(&path) {
                 Ok(secret) => return Some(secret),
-                Err(error) => format!("CXONE_CLIENT_SECRET_FILE (never a flag) is `{path}`: {error}"),
+                Err(error) => {
+                    let shown = path.escape_debug();
+                    format!("CXONE_CLIENT_SECRET_FILE (never a flag) is `{shown}`: {error}")
+                }
             },
             (None, Some(secret)) => match secret_in(&secret) {
                 Ok(secret) => return Some(secret),
@@ -389,12 +475,13 @@ impl<'a> Settings<'a> {
 
 /// Returns a text without what might be a password in it: what stands before the `@` of an address.
 fn without_password(text: &str) -> String {
-    match text.split_once("://") {
-        Some((scheme, rest)) if rest.contains('@') => {
-            let (_, after) = rest.rsplit_once('@').unwrap_or(("", rest));
+    let Some((before, after)) = text.rsplit_once('@') else { return text.to_owned() };
+    match before.split_once("://") {
+        // An address may come without its scheme; then all of it may be a user and a password.
+        Some((scheme, _)) if scheme.bytes().all(|byte| byte.is_ascii_alphanumeric()) => {
             format!("{scheme}://…@{after}")
         }
-        Some(_) | None => text.to_owned(),
+        Some(_) | None => format!("…@{after}"),
     }
 }
 

@@ -1,56 +1,28 @@
 //! Thread `calls`: the engine against the clock and the inbox. The only loop that knows what time it
 //! is, and the only owner of the calls.
 
+mod clock;
+
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{RecvTimeoutError, Sender};
 use log::{debug, error, info, warn};
 
 use crate::engine::{
     Answer, AskId, Attempt, CallId, Calls, Commit, Counts, Endpoint, Event, Keeping, NodeId, Output, Reason,
-    Source, Summary, TREES_MAX, Tick, Verdict,
+    Source, Summary, TREES_MAX, Verdict,
 };
 use crate::inbox::{Batch, Incoming, Kept, Outlet};
 use crate::observe::latency::{self, Latency};
 use crate::observe::status::Status;
 
+pub use clock::{Clock, Mark, Reading};
+
 /// The longest a digit can take to be decided: past it the figure is of no more use.
 const DECIDED_MAX: Duration = Duration::from_secs(60);
 /// The longest an update is tried for.
 const ACKNOWLEDGED_MAX: Duration = Duration::from_secs(24 * 60 * 60);
-
-/// Maps the monotonic clock to the engine's time: milliseconds since the Unix epoch as of the start.
-#[derive(Clone, Copy, Debug)]
-pub struct Clock {
-    origin: Instant,
-    origin_ms: u64,
-}
-
-impl Clock {
-    /// Returns a clock that agrees with the wall clock now, and never goes back.
-    pub fn start() -> Clock {
-        let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Clock { origin: Instant::now(), origin_ms: unix.as_millis() as u64 }
-    }
-
-    /// Returns the moment an event that came at `at` counts as: rounded up, so that no deadline counted
-    /// from it is early. The engine handles no other call's deadline for it before [`Clock::now`] says so.
-    pub fn received(&self, at: Instant) -> Tick {
-        let since = at.saturating_duration_since(self.origin);
-        Tick(self.origin_ms + since.as_nanos().div_ceil(1_000_000) as u64)
-    }
-
-    /// Returns the last moment that is over.
-    pub fn now(&self) -> Tick {
-        Tick(self.origin_ms + self.origin.elapsed().as_millis() as u64)
-    }
-
-    /// Returns when a moment is.
-    pub fn instant(&self, tick: Tick) -> Instant {
-        self.origin + Duration::from_millis(tick.since(Tick(self.origin_ms)))
-    }
-}
 
 /// A call that ended, for whoever listens.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -70,6 +42,8 @@ pub struct CallEnd {
 pub struct Report {
     /// What was left when it ended.
     pub left: Summary,
+    /// Whether it is kept, and goes on with the next start.
+    pub is_kept: bool,
     /// From reading a digit's frame to its decision.
     pub decided: latency::Summary,
     /// From a call's end to the acknowledgement of its update.
@@ -162,6 +136,8 @@ impl Driver {
 
     /// Runs until [`Incoming::Drain`] has been answered, or every sender is gone.
     pub fn run(mut self) -> Report {
+        // What an earlier process left is to be done at once: on a quiet line nothing else would begin it.
+        self.act();
         let left = loop {
             if let Some(left) = self.drained {
                 break left;
@@ -192,7 +168,7 @@ impl Driver {
         if undurable + unrecorded > 0 {
             warn!(undurable, unrecorded; "updates that left without being kept, calls left out of the history");
         }
-        Report { left, decided, acknowledged }
+        Report { left, is_kept: self.calls.is_kept(), decided, acknowledged }
     }
 
     fn take(&mut self, incoming: Incoming) {
@@ -434,16 +410,29 @@ impl Driver {
 
 #[cfg(test)]
 mod tests {
+    use crossbeam_channel::bounded;
+
     use super::*;
+    use crate::engine::{Bounds, Key};
 
     #[test]
-    fn no_deadline_counted_from_an_event_is_early() {
-        let clock = Clock { origin: Instant::now(), origin_ms: 1_000 };
-        for (us, expected) in [(0, 1_000), (1, 1_001), (999, 1_001), (1_000, 1_001), (1_001, 1_002)] {
-            let at = clock.origin + Duration::from_micros(us);
-            let tick = clock.received(at);
-            assert_eq!(Tick(expected), tick, "{us} µs");
-            assert!(clock.instant(tick.after(5)) >= at + Duration::from_millis(5), "{us} µs");
-        }
+    fn what_is_to_be_done_at_the_start_waits_for_no_event() {
+        let tree = r#"{"rootNode":"a","nodes":{"a":{"choices":{"1":{"outcome":"done"}}}}}"#;
+        let ivr = crate::tree::load(tree).ivr.expect("it is a tree");
+        let clock = Clock::resume(None);
+        let mut calls = Calls::new(ivr, Bounds { calls_max: 1, attempts_max: 1 }, 1, clock.now());
+        let key = Key::parse('1').expect("a key");
+        calls.handle(Event::KeyPressed { source: Source::Voice, call: "c", key, stamp: None }, clock.now());
+
+        let (jobs, work_to_do) = bounded(1);
+        let (inbox, outlet) = crate::inbox::inbox();
+        let sinks = Sinks { jobs, commits: None, ends: None };
+        let driver = Driver::new(calls, clock, outlet, sinks, Arc::default(), false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| driver.run());
+            let attempt = work_to_do.recv_timeout(Duration::from_secs(60));
+            drop(inbox);
+            assert_eq!("c", &*attempt.expect("the update is to be delivered").update.call);
+        });
     }
 }

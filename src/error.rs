@@ -6,8 +6,10 @@ use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use crate::local::BindError;
-use crate::tree::ReadError;
+use crate::local::{BindError, Listen};
+use crate::store::OpenError;
+use crate::tenant::Unanswered;
+use crate::tree::{ReadError, printable};
 
 /// Why dtmfd cannot start, or has to stop.
 ///
@@ -26,7 +28,7 @@ pub enum Error {
     #[error("there is no tree to look at (FILE, else ivr.json in this directory)")]
     OpenTree(#[source] ReadError),
     /// What was found could not be written.
-    #[error("cannot write {}", path.display())]
+    #[error("cannot write {}", printable(&path.to_string_lossy()))]
     Write {
         /// Where.
         path: PathBuf,
@@ -34,7 +36,7 @@ pub enum Error {
         source: io::Error,
     },
     /// The tree is wrong; the findings were rendered for people.
-    #[error("{findings}\nthe tree {path} can't be walked")]
+    #[error("{findings}\nthe tree {} can't be walked", printable(path))]
     Tree {
         /// The file.
         path: String,
@@ -44,6 +46,25 @@ pub enum Error {
     /// The local API could not be opened.
     #[error("cannot open the local API")]
     Listen(#[source] BindError),
+    /// State can't be kept where it was to be.
+    #[error(transparent)]
+    Store(OpenError),
+    /// No daemon answers where one was looked for.
+    #[error(
+        "no dtmfd answers at {at}: start it with `dtmfd run`, or say where it listens (--listen, DTMFD_LISTEN)"
+    )]
+    Unreachable {
+        /// Where.
+        at: Listen,
+        /// Why not.
+        source: Unanswered,
+    },
+    /// The daemon answered that it can't do that.
+    #[error("{}", crate::tree::printable(.detail))]
+    Refused {
+        /// In its words.
+        detail: String,
+    },
     /// A thread of ours died.
     #[error("the thread `{0}` died: this is a bug in dtmfd, the log has its last words")]
     ThreadDied(String),
@@ -74,8 +95,11 @@ impl Error {
             | Error::OpenTree(_)
             | Error::Tree { .. }
             | Error::Listen(_) => 78,
+            Error::Store(OpenError::Wrong { .. }) => 78,
+            Error::Store(OpenError::InUse(_)) => 75,
+            Error::Unreachable { .. } => 69,
             Error::ThreadDied(_) => 70,
-            Error::Write { .. } | Error::System { .. } => 1,
+            Error::Refused { .. } | Error::Write { .. } | Error::System { .. } => 1,
         })
     }
 }

@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! CXone WebSocket ─▶ inbound ──┐                          ┌─(jobs)─▶ outbound ─▶ CXone REST
-//!                              ├─(inbox)─▶ driver ⇄ engine              │
+//!                              ├─(inbox)─▶ driver ⇄ engine ─(commit)─▶ store ─▶ SQLite
 //! curl, keypad ───▶ local ─────┘     ▲                                  │
 //!                                    └──────── AttemptFinished ─────────┘
 //! ```
@@ -20,6 +20,7 @@ pub mod press;
 
 pub mod call_id;
 pub mod driver;
+pub mod history;
 pub mod inbox;
 
 pub mod inbound;
@@ -27,8 +28,12 @@ pub mod outbound;
 pub mod tenant;
 
 pub mod local;
+pub mod store;
 pub mod tree;
 
 pub mod observe;
 pub mod platform;
 pub mod sandbox;
+
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;

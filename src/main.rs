@@ -13,6 +13,8 @@ const FLUSH_MAX: Duration = Duration::from_millis(500);
 
 fn main() -> ExitCode {
     dtmfd::platform::limit_arenas(); // Before the first thread: it counts for all of them.
+    // Before a secret is read. Whoever can't have it is told nothing: neither call has a way to fail.
+    let _ = dtmfd::platform::keep_memory_private();
     match Cli::parse().run() {
         Ok(code) => {
             log::logger().flush();

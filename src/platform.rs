@@ -1,5 +1,8 @@
 //! The few lines of `unsafe` that the platform forces, each with its reason; everything else forbids it.
-#![expect(unsafe_code, reason = "poll(2), mallopt(3) and non-blocking unix sockets have no safe form in std")]
+#![expect(
+    unsafe_code,
+    reason = "poll(2), mallopt(3), prctl(2), setrlimit(2), CLOCK_BOOTTIME and non-blocking unix sockets have no safe form in std"
+)]
 
 use std::fs::{self, Permissions};
 use std::io;
@@ -91,6 +94,38 @@ pub fn limit_arenas() {
         // SAFETY: mallopt takes two integers and locks the allocator itself.
         let _ = unsafe { libc::mallopt(libc::M_ARENA_MAX, 1) };
     }
+}
+
+/// Returns the time since the machine was started, with the time that it slept: no one can set this clock.
+pub fn boottime() -> Duration {
+    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the kernel writes one `timespec` where `now` is, which lives over the call.
+    let result = unsafe { libc::clock_gettime(libc::CLOCK_BOOTTIME, &raw mut now) };
+    assert_eq!(0, result, "every Linux since 2.6.39 has CLOCK_BOOTTIME");
+    Duration::new(now.tv_sec as u64, now.tv_nsec as u32)
+}
+
+/// Keeps this process's memory, which holds secrets, to itself: no core file of it is written, and no other
+/// process of our user may read it or its environment. Root may.
+///
+/// # Errors
+///
+/// Returns what setrlimit(2) or prctl(2) said; both are allowed to everybody.
+pub fn keep_memory_private() -> io::Result<()> {
+    let none = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: setrlimit reads the struct while the call lasts.
+    if unsafe { libc::setrlimit(libc::RLIMIT_CORE, &raw const none) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    #[cfg(target_os = "linux")]
+    {
+        let no: libc::c_ulong = 0;
+        // SAFETY: prctl takes numbers here. A core that goes to a program (core_pattern) has no limit, but this.
+        if unsafe { libc::prctl(libc::PR_SET_DUMPABLE, no, no, no, no) } != 0 {
+            return Err(io::Error::last_os_error());
+        }
+    }
+    Ok(())
 }
 
 /// Connects to the unix socket at `path` without ever waiting, and returns a non-blocking stream.

@@ -3,8 +3,9 @@
 //! ```text
 //! reader ──┐
 //! api ─────┼─(inbox)─▶ calls ─(jobs)─▶ worker-1 … worker-n ─┐
+//!          │             └─(commits)─▶ store ───────────────┤
 //!          ├───────────────────────────────(inbox)──────────┘
-//! gate ─▶ api                resolver: looks names up for reader and workers
+//! gate ─▶ api ─▶ presses ─(inbox)─▶ calls     resolver: looks names up for reader and workers
 //! ```
 //!
 //! They stop from source to sink: first what brings events, then `calls` once it has drained, then the
@@ -18,18 +19,20 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use log::{error, info, warn};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::iterator::Signals;
 
 use crate::config::Config;
 use crate::driver::{CallEnd, Clock, Driver, Report, Sinks};
 use crate::engine::{Bounds, Calls, Ivr, Random};
 use crate::error::Error;
+use crate::history::History;
 use crate::inbound::{Reader, Stop};
 use crate::inbox::{Inbox, Incoming, inbox};
 use crate::local::{Local, LocalStop};
 use crate::observe::status::Status;
 use crate::outbound::{Client, Cutter, work};
+use crate::store::{KeptHistory, Store};
 use crate::tenant::{Net, Tls, Tokens, resolver};
 
 /// How long queued updates may go on after the stop was asked for.
@@ -40,6 +43,8 @@ const STOP_MAX: Duration = Duration::from_secs(9);
 const LAST_WORDS_MAX: Duration = Duration::from_millis(200);
 /// Enough for a TLS handshake and a request with room to spare (32 KiB were, measured).
 const STACK: usize = 256 * 1024;
+/// The engine has one transaction in flight at a time.
+const COMMITS_MAX: usize = 1;
 /// Causes to stop: a signal or two, and each thread that leaves. More say nothing new.
 const CAUSES_MAX: usize = 64;
 
@@ -78,13 +83,22 @@ impl Service {
     ///
     /// Returns why it can't start; then no thread runs.
     pub fn start(config: Config, ivr: Arc<Ivr>, ends: Option<Sender<CallEnd>>) -> Result<Service, Error> {
-        let Config { tenant, listen, api_token, workers, calls_max, simulator, log_digits, .. } = config;
+        let Config { tenant, listen, api_token, workers, calls_max, simulator, state, log_digits, .. } =
+            config;
+        // A file that may not grow any more is an error to its writer; the signal would end us.
+        signal_hook::flag::register(SIGXFSZ, Arc::default())
+            .map_err(|source| Error::System { what: "cannot catch signals", source })?;
+        // First: a second daemon should hear of the state directory, not of the address.
+        let history =
+            state.as_ref().map(|state| Box::new(KeptHistory::of(&state.directory)) as Box<dyn History>);
+        let mut store = state.map(Store::open).transpose().map_err(Error::Store)?;
         let status = Arc::new(Status::default());
         let (inbox, outlet) = inbox();
         let settings = crate::local::Settings {
             listen,
             api_token: api_token.map(|token| token.reveal().to_owned()),
             simulator,
+            history,
         };
         let local = Local::bind(settings, inbox.clone(), Arc::clone(&status)).map_err(Error::Listen)?;
         let address = local.address();
@@ -92,7 +106,7 @@ impl Service {
         let tls = Tls::new(tenant.ca.as_deref())
             .map_err(|error| Error::Settings(vec![format!("CXONE_CA_FILE (--ca-file): {error}")]))?;
         let (names, lookups) = resolver();
-        let net = Net::new(names, tls);
+        let net = Net::new(names, tls).through(tenant.proxy);
         let mut seeds = Random::new(seed());
         let tokens = Tokens::new(
             &net,
@@ -103,12 +117,17 @@ impl Service {
             seeds.number(),
         );
 
-        let clock = Clock::start();
+        let clock = Clock::resume(store.as_ref().and_then(Store::mark).as_ref());
         let bounds = Bounds { calls_max, attempts_max: workers };
-        let calls = Calls::new(ivr, bounds, seeds.number(), clock.now());
+        let mut calls = Calls::new(ivr, bounds, seeds.number(), clock.now());
+        if let Some(store) = &mut store {
+            calls = calls.keeping();
+            store.restore(&mut calls);
+        }
         // The engine keeps at most `attempts_max` attempts in flight, so `calls` never waits here.
         let (jobs, work_to_do) = bounded(workers);
-        let sinks = Sinks { jobs, commits: None, ends };
+        let (commits, to_be_kept) = bounded(COMMITS_MAX);
+        let sinks = Sinks { jobs, commits: store.is_some().then_some(commits), ends };
         let driver = Driver::new(calls, clock, outlet, sinks, Arc::clone(&status), log_digits);
 
         let causes = bounded(CAUSES_MAX);
@@ -127,6 +146,10 @@ impl Service {
         );
 
         spawn_unwatched("resolver", move || lookups.run())?;
+        if let Some(store) = store {
+            let (inbox, status) = (inbox.clone(), Arc::clone(&status));
+            threads.spawn("store", move || store.run(clock, &to_be_kept, &inbox, &status))?;
+        }
         threads.spawn("calls", move || {
             let _ = report_sender.send(driver.run());
         })?;
@@ -138,8 +161,9 @@ impl Service {
             let (jobs, inbox) = (work_to_do.clone(), inbox.clone());
             threads.spawn(&format!("worker-{number}"), move || work(client, jobs, inbox))?;
         }
-        let (gate, api, local) = local.into_parts();
+        let (gate, api, player, local) = local.into_parts();
         threads.spawn("api", move || api.run())?;
+        threads.spawn("presses", move || player.run())?;
         threads.spawn("gate", move || gate.run())?;
         threads.spawn("reader", move || reader.run())?;
         Ok(Service {
@@ -214,19 +238,24 @@ impl Service {
         if self.alive.recv_deadline(begun + STOP_MAX) == Err(RecvTimeoutError::Timeout) {
             warn!("a thread did not come back in time and is left behind");
         }
-        if let Some(Report { left, .. }) = report {
-            tell_what_is_left(left);
+        if let Some(Report { left, is_kept, .. }) = report {
+            tell_what_is_left(left, is_kept);
         }
         report
     }
 }
 
-fn tell_what_is_left(left: crate::engine::Summary) {
+fn tell_what_is_left(left: crate::engine::Summary, is_kept: bool) {
     match (left.waiting, left.parked) {
         (0, 0) => info!("every update was acknowledged"),
+        (waiting, parked) if is_kept => {
+            info!(waiting, parked; "updates were not acknowledged: they go on after the next start")
+        }
         (waiting, parked) => warn!(waiting, parked; "updates were not acknowledged and are lost"),
     }
-    if left.calls > 0 {
+    if left.calls > 0 && is_kept {
+        info!(calls = left.calls; "calls were in progress: they go on after the next start");
+    } else if left.calls > 0 {
         warn!(calls = left.calls; "calls were in progress: their walks are lost");
     }
 }
@@ -288,7 +317,7 @@ pub fn watch_signals(causes: Sender<Cause>) -> Result<(), Error> {
             if signal == SIGHUP {
                 let _ = causes.try_send(Cause::Reload);
             } else if std::mem::replace(&mut stopping, true) {
-                warn!("a second signal: leaving at once, updates that still wait are lost");
+                warn!("a second signal: leaving at once, what is not kept by now is lost");
                 crate::observe::log::flush_within(LAST_WORDS_MAX);
                 std::process::exit(128 + signal);
             } else {

@@ -13,12 +13,16 @@ use crate::engine::Ivr;
 use crate::error::Error;
 use crate::tree::{Loaded, ReadError, Source};
 
+mod calls;
 mod check;
+mod client;
 mod graph;
 mod online;
+mod outbox;
 mod run;
 mod sandbox;
 mod schema;
+mod show;
 mod test;
 
 /// Reads DTMF digits from the CXone Voice WebSocket, walks each call through an IVR tree and writes the
@@ -45,6 +49,10 @@ enum Command {
     Graph(graph::Draw),
     /// Run it against a stand-in tenant on this machine: no account, no network
     Sandbox(sandbox::Sandbox),
+    /// Show the calls that a running daemon has in progress, or how one of them went
+    Calls(calls::Calls),
+    /// Show the updates that a running daemon has not delivered yet; retry or drop them
+    Outbox(outbox::Outbox),
     /// Find the mistakes in a tree
     Check(check::Check),
     /// Run a tree's own tests in virtual time
@@ -64,6 +72,8 @@ impl Cli {
             Command::Run(run) => run.run(),
             Command::Graph(graph) => graph.run(),
             Command::Sandbox(sandbox) => sandbox.run(),
+            Command::Calls(calls) => calls.run(),
+            Command::Outbox(outbox) => outbox.run(),
             Command::Check(check) => check.run(),
             Command::Test(test) => test.run(),
             Command::Schema(schema) => schema.run(),
@@ -103,8 +113,13 @@ fn open(file: Option<&Path>) -> Result<Source, Error> {
 
 /// Writes data to standard output. If nobody reads it any more, the exit code still tells.
 fn print(text: &str) {
+    print_some(text);
+}
+
+/// As [`print`], where more is to come: returns whether somebody reads it.
+fn print_some(text: &str) -> bool {
     let mut out = io::stdout().lock();
-    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    out.write_all(text.as_bytes()).and_then(|()| out.flush()).is_ok()
 }
 
 /// Says a line on standard error.

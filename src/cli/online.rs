@@ -58,8 +58,8 @@ pub(super) fn probe(tenant: Tenant) -> Result<Vec<Step>, Error> {
         .map_err(|error| Error::Settings(vec![format!("CXONE_CA_FILE (--ca-file): {error}")]))?;
     let (names, lookups) = resolver();
     spawn_unwatched("resolver", move || lookups.run())?;
-    let net = Net::new(names, tls);
-    let Tenant { client_id, client_secret, oauth_url, ws_url, .. } = tenant;
+    let Tenant { client_id, client_secret, oauth_url, ws_url, proxy, .. } = tenant;
+    let net = Net::new(names, tls).through(proxy);
     // It is asked once, so there are no random pauses to seed.
     let status = Arc::new(Status::default());
     let tokens = Tokens::new(&net, oauth_url.clone(), client_id, client_secret, status, 0);

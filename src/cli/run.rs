@@ -43,6 +43,13 @@ impl Run {
             api:% = tenant.api_url, oauth:% = tenant.oauth_url, websocket:% = tenant.ws_url;
             "credentials will be sent to these URLs and to no others"
         );
+        if let Some(proxy) = &tenant.proxy {
+            let links =
+                [("api", &tenant.api_url), ("oauth", &tenant.oauth_url), ("websocket", &tenant.ws_url)];
+            let served = links.iter().filter(|(_, url)| proxy.serves(url)).map(|(link, _)| *link);
+            let through = served.collect::<Vec<_>>().join(" ");
+            info!(proxy:%, through; "a proxy is on the way to the tenant; what is not named goes direct");
+        }
         let service = Service::start(config, ivr, None)?;
         watch_signals(service.causes())?;
         let address = service.address();

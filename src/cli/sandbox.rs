@@ -75,6 +75,7 @@ impl Sandbox {
         let mut settings = Settings::new(&environment);
         let log = self.log(&mut settings);
         let has_listen = settings.has_listen(&self.service);
+        let has_state = settings.has_state(&self.service);
         let given = settings.given_ivr(&self.service);
         let config = settings.service(&self.service, Some(nobody()));
         let (mut config, log) = settings.finish(config.zip(log))?;
@@ -97,6 +98,8 @@ impl Sandbox {
         .map_err(|source| Error::System { what: "cannot start the stand-in tenant", source })?;
         config.tenant = tenant_at(&tenant.url(), config.tenant);
         config.log_digits = true;
+        // It is to be tried, not lived in: nothing of one run is in the next unless asked for.
+        config.state = config.state.filter(|_| has_state);
 
         let (ends, ended) = bounded(ENDS_MAX);
         info!(tree = name, tenant:% = tenant.url(); "the sandbox: a stand-in tenant on this machine");
@@ -246,6 +249,7 @@ fn nobody() -> Tenant {
         oauth_url: url("http://127.0.0.1:1", Kind::Http),
         ws_url: url("ws://127.0.0.1:1", Kind::WebSocket),
         ca: None,
+        proxy: None,
     }
 }
 

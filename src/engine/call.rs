@@ -153,22 +153,25 @@ impl Call {
         call
     }
 
-    /// Takes in what is known of the call; what was known before stays.
-    pub(super) fn learn(&mut self, facts: Facts<'_>) {
+    /// Takes in what is known of the call; what was known before stays. Returns whether that is news.
+    pub(super) fn learn(&mut self, facts: Facts<'_>) -> bool {
         if facts == Facts::default() {
-            return;
+            return false;
         }
         let known = self
             .facts
             .get_or_insert_with(|| Box::new(KnownFacts { interaction: None, from: None, to: None }));
-        let keep = |known: &mut Option<Box<str>>, told: Option<&str>| {
+        let mut is_news = false;
+        let mut keep = |known: &mut Option<Box<str>>, told: Option<&str>| {
             if known.is_none() {
                 *known = told.map(Box::from);
+                is_news |= told.is_some();
             }
         };
         keep(&mut known.interaction, facts.interaction);
         keep(&mut known.from, facts.from);
         keep(&mut known.to, facts.to);
+        is_news
     }
 
     /// Returns where the call's events come from.

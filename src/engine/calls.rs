@@ -65,6 +65,9 @@ pub const TREES_MAX: usize = 16;
 /// While we leave, so long a transaction is waited for: what was not kept by then is not.
 const COMMIT_LAST_MS: u64 = 4_000;
 
+/// How many updates one question changes at most, so that no digit waits behind it for long.
+const CHANGED_AT_ONCE_MAX: usize = 1_000;
+
 /// What has been counted since the start.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct Counts {
@@ -295,6 +298,11 @@ impl Calls {
         Summary { calls, waiting: self.delivery.len() - parked, parked }
     }
 
+    /// Returns whether everything is kept that is to be.
+    pub fn is_kept(&self) -> bool {
+        self.ledger.is_on() && self.ledger.is_settled()
+    }
+
     /// Returns what there is no more room for, if anything.
     pub fn full(&self) -> Option<&'static str> {
         if self.delivery.len() >= UPDATES_MAX {
@@ -355,8 +363,9 @@ impl Calls {
         self.catch_up(source, id);
         self.discard_simulated(source, id);
         if let Some(&slot) = self.index[source as usize].get(id) {
-            self.held(slot).call.learn(facts);
-            self.touch(slot);
+            if self.held(slot).call.learn(facts) {
+                self.touch(slot);
+            }
         } else {
             self.ended.remove(source, id);
             self.begin(source, id, facts, false);
@@ -604,10 +613,10 @@ impl Calls {
                 }
             }
             Named::AllParked => {
-                let ids = delivery.parked_ids();
-                Answer::Changed(
-                    ids.into_iter().filter(|&id| change(delivery, id, &mut around).is_ok()).count(),
-                )
+                // Lazily: what is not taken is not changed.
+                let ids = delivery.parked_ids().into_iter();
+                let changed = ids.filter(|&id| change(delivery, id, &mut around).is_ok());
+                Answer::Changed(changed.take(CHANGED_AT_ONCE_MAX).count())
             }
         }
     }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::event::{Reason, Source, Tick};
+use super::fingerprint::fingerprint_of;
 use super::ivr::{Ivr, Version};
 use super::presses::Presses;
 
@@ -126,4 +127,19 @@ pub enum Row<'a> {
     },
     /// An ended call that is remembered.
     Ended(EndedRow),
+}
+
+impl CallKey {
+    /// Returns 64 bits that stand for the key, the same in every process: [`EndedRow::call`] of the call.
+    pub fn fingerprint(&self) -> u64 {
+        fingerprint_of([self.source.name().as_bytes(), self.id.as_bytes()])
+    }
+}
+
+impl UpdateKey {
+    /// Returns 64 bits that stand for the key, the same in every process.
+    pub fn fingerprint(&self) -> u64 {
+        let generation = self.generation.0.to_string();
+        fingerprint_of([self.source.name().as_bytes(), self.call.as_bytes(), generation.as_bytes()])
+    }
 }

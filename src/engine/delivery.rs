@@ -46,7 +46,8 @@ const NOT_YET_MAX: u32 = 5;
 const LOOKED_AT_MAX: usize = 65_536;
 /// The wait after an interaction was missing for the first time; it doubles: 4 + 8 + 16 + 32 = 60 s.
 const NOT_YET_FIRST_MS: u64 = 4_000;
-/// So long an update waits to be kept; then it leaves all the same (SPEC.md section 6).
+/// So long an update waits to be kept, or for the next transaction after one that was made; then it
+/// leaves all the same (SPEC.md section 6). A disk that gets on with what it missed is waited for.
 const HELD_MS: u64 = 5_000;
 /// As `HELD_MS`, while we leave: what is kept by then is kept, and there is time left to deliver.
 const HELD_LAST_MS: u64 = 4_000;
@@ -63,7 +64,7 @@ pub(super) struct Delivery {
     slots: Vec<Slot>,
     free: Vec<u32>,
     /// Ready to go, in the order in which they became so. Names of updates that were parked since are
-    /// skipped.
+    /// skipped. None is named twice.
     fresh: VecDeque<UpdateId>,
     /// As `fresh`, of those whose caller has gone.
     backlog: VecDeque<UpdateId>,
@@ -75,6 +76,8 @@ pub(super) struct Delivery {
     parked: usize,
     /// How many left without being kept.
     undurable: u64,
+    /// Whether we leave, and nothing waits longer than it must.
+    hurries: bool,
     endpoint: Admission,
     /// Wakes us when the endpoint may be asked again.
     opening: Option<(Timer, Tick)>,
@@ -102,6 +105,8 @@ struct Pending {
     name: u64,
     /// Whether it is on disk, or may be.
     kept: bool,
+    /// Whether it is named in `fresh` or `backlog`: one that was parked there is named still.
+    queued: bool,
     state: State,
 }
 
@@ -153,6 +158,7 @@ impl Delivery {
             backlog_in_flight: 0,
             parked: 0,
             undurable: 0,
+            hurries: false,
             endpoint: Admission::default(),
             opening: None,
             random: Random::new(seed),
@@ -188,7 +194,7 @@ impl Delivery {
             around.wheel.cancel(timer);
             self.park(id, Parked::RawLost, around);
         } else if matches!(state, State::Ready(_)) {
-            self.fresh.push_back(id);
+            self.enqueue(id);
         }
         id
     }
@@ -227,7 +233,7 @@ impl Delivery {
                 around.wheel.cancel(timer);
                 self.park(id, Parked::RawLost, around);
             } else {
-                self.fresh.push_back(id);
+                self.enqueue(id);
                 around.outputs.push_back(Output::Queued { id, update });
             }
         }
@@ -278,7 +284,7 @@ impl Delivery {
         if let State::Held(timer) = pending.state {
             around.wheel.reschedule(timer, pending.since.after(KEPT_MS));
             pending.state = State::Ready(timer);
-            self.fresh.push_back(id);
+            self.enqueue(id);
         }
     }
 
@@ -300,7 +306,7 @@ impl Delivery {
                 around.wheel.cancel(timer);
             }
             pending.state = State::InFlight { of_backlog };
-            pending.attempts += 1;
+            pending.attempts = pending.attempts.saturating_add(1);
             let attempt = Attempt { id, number: pending.attempts, update: Arc::clone(&pending.update) };
             self.endpoint.start();
             self.in_flight += 1;
@@ -350,20 +356,40 @@ impl Delivery {
                     self.fresh.pop_front();
                     self.backlog.push_back(id);
                 }
-                Some(_) | None => drop(self.fresh.pop_front()),
+                Some(_) | None => {
+                    self.fresh.pop_front();
+                    self.unqueue(id);
+                }
             }
         }
         while let Some(&id) = self.backlog.front()
             && !self.pending(id).is_some_and(|pending| matches!(pending.state, State::Ready(_)))
         {
             self.backlog.pop_front();
+            self.unqueue(id);
         }
         let backlog_max = (self.in_flight_max - self.in_flight_max / 4).max(1);
         let backlog_may = !self.backlog.is_empty() && self.backlog_in_flight < backlog_max;
-        if backlog_may && (self.fresh.is_empty() || self.fresh_went_last) {
-            return self.backlog.pop_front().map(|id| (id, true));
+        let of_backlog = backlog_may && (self.fresh.is_empty() || self.fresh_went_last);
+        let id = if of_backlog { self.backlog.pop_front() } else { self.fresh.pop_front() }?;
+        self.unqueue(id);
+        Some((id, of_backlog))
+    }
+
+    /// Names a ready update in `fresh`, unless it is named in a queue from before it was parked.
+    fn enqueue(&mut self, id: UpdateId) {
+        if let Some(pending) = self.pending_mut(id)
+            && !std::mem::replace(&mut pending.queued, true)
+        {
+            self.fresh.push_back(id);
         }
-        self.fresh.pop_front().map(|id| (id, false))
+    }
+
+    /// An update's name was taken out of its queue.
+    fn unqueue(&mut self, id: UpdateId) {
+        if let Some(pending) = self.pending_mut(id) {
+            pending.queued = false;
+        }
     }
 
     /// An attempt came back.
@@ -424,6 +450,15 @@ impl Delivery {
         let id = UpdateId { slot, turn: *turn };
         let expires = pending.since.after(KEPT_MS);
         let is_late = matches!(pending.state, State::Held(_));
+        let waited_for =
+            around.ledger.made().map(|made| made.after(HELD_MS)).filter(|&until| until > around.present);
+        if is_late
+            && !self.hurries
+            && let Some(until) = waited_for
+        {
+            pending.state = State::Held(around.wheel.schedule(until, Item::Update(slot)));
+            return false;
+        }
         if is_late {
             self.undurable += 1;
             let update = Arc::clone(&pending.update);
@@ -434,7 +469,7 @@ impl Delivery {
             self.park(id, Parked::TooOld, around);
         } else {
             pending.state = State::Ready(around.wheel.schedule(expires, Item::Update(slot)));
-            self.fresh.push_back(id);
+            self.enqueue(id);
         }
         is_late
     }
@@ -450,7 +485,7 @@ impl Delivery {
         let (update, attempts) = (Arc::clone(&pending.update), pending.attempts);
         around.outputs.push_back(Output::Retrying { update, attempts, outcome, wait_ms });
         if at_once {
-            self.fresh.push_back(id);
+            self.enqueue(id);
         }
     }
 
@@ -487,13 +522,13 @@ impl Delivery {
                 let timer = around.wheel.schedule(around.now.after(KEPT_MS), Item::Update(id.slot));
                 pending.state = State::Ready(timer);
                 self.parked -= 1;
-                self.fresh.push_back(id);
+                self.enqueue(id);
                 around.ledger.note(Entry::Update(id), around.present);
             }
             State::Waiting(timer) => {
                 around.wheel.reschedule(timer, pending.since.after(KEPT_MS));
                 pending.state = State::Ready(timer);
-                self.fresh.push_back(id);
+                self.enqueue(id);
             }
             // It goes as soon as it can.
             State::Held(_) | State::Ready(_) | State::InFlight { .. } => (),
@@ -541,13 +576,16 @@ impl Delivery {
 
     /// Makes every update ready that waits for its next attempt: the last chance before we leave.
     pub(super) fn hurry(&mut self, around: &mut Surroundings<'_>) {
+        self.hurries = true;
         for (index, slot) in self.slots.iter_mut().enumerate() {
             let Slot { turn, pending: Some(pending) } = slot else { continue };
             match pending.state {
                 State::Waiting(timer) => {
                     around.wheel.reschedule(timer, pending.since.after(KEPT_MS));
                     pending.state = State::Ready(timer);
-                    self.fresh.push_back(UpdateId { slot: index as u32, turn: *turn });
+                    if !std::mem::replace(&mut pending.queued, true) {
+                        self.fresh.push_back(UpdateId { slot: index as u32, turn: *turn });
+                    }
                 }
                 State::Held(timer) => around.wheel.reschedule(timer, around.now.after(HELD_LAST_MS)),
                 State::Ready(_) | State::InFlight { .. } | State::Parked(_) => (),
@@ -615,7 +653,17 @@ impl Pending {
         let name =
             fingerprint_of([update.source.name().as_bytes(), update.call.as_bytes(), generation.as_bytes()]);
         let since = update.ended;
-        Pending { update, attempts: 0, not_yet: 0, refusals: 0, since, name, kept: false, state }
+        Pending {
+            update,
+            attempts: 0,
+            not_yet: 0,
+            refusals: 0,
+            since,
+            name,
+            kept: false,
+            queued: false,
+            state,
+        }
     }
 
     fn standing(&self, now: Tick) -> UpdateStanding {

@@ -16,8 +16,9 @@ const HUNG_UP_MS: u64 = 10 * 60 * 1000;
 const SIMULATED_MS: u64 = 2_000;
 /// How many are remembered at most: some 16 MB. The oldest leave first.
 const ENDED_MAX: usize = 500_000;
-/// A late event moves the day of forgetting by steps of this: each step is written to disk.
-const EXTENDED_BY_MS: u64 = 10 * 60 * 1000;
+/// A late event moves the moment of forgetting. What is kept of that moves by steps of this, so that it
+/// is behind by at most as much.
+const KEPT_STEP_MS: u64 = 10 * 60 * 1000;
 
 /// Ended calls by a fingerprint of source and id. Two ids share one in 2^64: not in practice.
 #[derive(Default, Debug)]
@@ -118,10 +119,12 @@ impl Ended {
             return false;
         };
         let (hung_up, until) = (*packed & 1 == 1, Tick(*packed >> 1));
-        let later = now.after(REMEMBERED_MS);
-        if source == Source::Voice && !hung_up && later.since(until) >= EXTENDED_BY_MS {
+        if source == Source::Voice && !hung_up {
+            let later = now.after(REMEMBERED_MS);
             *packed = later.0 << 1;
-            self.note(call);
+            if later.0 / KEPT_STEP_MS > until.0 / KEPT_STEP_MS {
+                self.note(call);
+            }
         }
         true
     }

@@ -185,7 +185,7 @@ pub struct Page {
 pub enum Named {
     /// The one of this name ([`UpdateStanding::name`]).
     One(u64),
-    /// All that are set aside.
+    /// All that are set aside; where they are many, the first thousand of them.
     AllParked,
 }
 

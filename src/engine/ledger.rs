@@ -83,6 +83,8 @@ pub(super) struct Ledger {
     in_flight: Option<(u64, Vec<Entry>)>,
     number: u64,
     failures: u32,
+    /// When the last transaction was made.
+    made: Option<Tick>,
     /// The next transaction is made then, unless something urgent comes.
     due: Option<Tick>,
     sweep_at: usize,
@@ -107,6 +109,11 @@ impl Ledger {
     /// Returns whether the last transaction failed.
     pub(super) fn is_failing(&self) -> bool {
         self.failures > 0
+    }
+
+    /// Returns when the last transaction was made.
+    pub(super) fn made(&self) -> Option<Tick> {
+        self.made
     }
 
     /// Returns how many ended calls were left out of the history, because nothing could be kept.
@@ -149,9 +156,10 @@ impl Ledger {
     }
 
     /// The transaction in flight was made. Returns what was in it.
-    pub(super) fn committed(&mut self, number: u64) -> Option<Vec<Entry>> {
+    pub(super) fn committed(&mut self, number: u64, now: Tick) -> Option<Vec<Entry>> {
         let (_, entries) = self.in_flight.take_if(|(in_flight, _)| *in_flight == number)?;
         self.failures = 0;
+        self.made = Some(now);
         Some(entries)
     }
 

@@ -31,7 +31,9 @@ impl Default for Timings {
         Timings {
             connect: Duration::from_secs(15),
             ping: Duration::from_secs(15),
-            silence: Duration::from_secs(25),
+            // A dead connection is noticed within 25 s; the kernel wakes who sleeps that long up to a
+            // quarter of a second late.
+            silence: Duration::from_millis(24_500),
             first_wait: Duration::from_millis(1_500),
             longest_wait: Duration::from_secs(60),
             // Half of the ten seconds that the seed's tree waits for a digit: who is in the middle of a
@@ -138,8 +140,9 @@ impl Comeback {
     /// Full jitter: uniform below a bound that is `first_wait` after a stable connection and
     /// doubles with every end up to `longest_wait`, so that many instances that lose their
     /// connections at once don't return at once. Where the connection `carried` events the bound is
-    /// `longest_wait_mid_walk`: callers are in the middle of their walks. `hold` is the peer's `Retry-After`: the wait is at
-    /// least that, at most `longest_hold`. `random` is any number.
+    /// `longest_wait_mid_walk`: callers are in the middle of their walks. `hold` is the peer's `Retry-After`, heeded up
+    /// to `longest_hold`: the jitter comes on top, or all whom it told the same time would come at once. `random` is any
+    /// number.
     pub fn wait_ms(&mut self, now_ms: u64, carried: bool, hold: Option<Duration>, random: u64) -> u64 {
         let stable_ms = millis(self.timings.stable);
         if self.opened_ms.take().is_some_and(|opened_ms| now_ms.saturating_sub(opened_ms) >= stable_ms) {
@@ -149,12 +152,8 @@ impl Comeback {
         let longest = if carried { self.timings.longest_wait_mid_walk } else { self.timings.longest_wait };
         let jitter = below(millis(bound.min(longest)), random);
         self.ends += 1;
-        match hold {
-            Some(hold) => millis(hold.min(self.timings.longest_hold))
-                .saturating_add(jitter)
-                .min(millis(self.timings.longest_hold)),
-            None => jitter,
-        }
+        let hold = hold.unwrap_or_default().min(self.timings.longest_hold);
+        millis(hold).saturating_add(jitter)
     }
 
     /// Returns how many milliseconds to wait where there was no token to come with, and its keeper
@@ -175,26 +174,28 @@ fn millis(duration: Duration) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    #![expect(clippy::print_stdout, reason = "the fleet's figures are for whoever asks for them")]
+
     use super::*;
     use crate::engine::Random;
 
     #[test]
-    fn pings_every_15_s_and_gives_up_after_25_s_of_silence_but_not_of_our_own() {
+    fn pings_every_15_s_and_gives_up_within_25_s_of_silence_but_not_of_our_own() {
         let mut pulse = Pulse::new(&Timings::default(), 1_000);
         for (now_ms, heard_ms, expected) in [
             (1_000, None, Need::Wait(15_000)),
             (1_001, None, Need::Wait(14_999)),
             (15_749, None, Need::Wait(251)),
             (15_750, None, Need::Ping),
-            (15_750, None, Need::Wait(10_250)),
-            (25_999, None, Need::Wait(1)),
-            (26_000, None, Need::Burial),
+            (15_750, None, Need::Wait(9_750)),
+            (25_499, None, Need::Wait(1)),
+            (25_500, None, Need::Burial),
             (26_000, Some(25_990), Need::Wait(5_000)),
             (31_000, Some(20_000), Need::Ping),
             (50_989, None, Need::Ping),
-            (50_989, None, Need::Wait(4_990)),
-            (55_978, None, Need::Wait(1)),
-            (55_979, None, Need::Burial),
+            (50_989, None, Need::Wait(4_490)),
+            (55_478, None, Need::Wait(1)),
+            (55_479, None, Need::Burial),
         ] {
             if let Some(heard_ms) = heard_ms {
                 pulse.hear(heard_ms);
@@ -256,9 +257,9 @@ mod tests {
             (Some(s(0)), 0, 0),
             (Some(s(7)), 0, 7_000),
             (Some(s(7)), u64::MAX, 8_499),
-            (Some(s(299)), u64::MAX, 300_000),
+            (Some(s(299)), u64::MAX, 300_499),
             (Some(s(86_400)), 0, 300_000),
-            (Some(Duration::MAX), u64::MAX, 300_000),
+            (Some(Duration::MAX), u64::MAX, 301_499),
             (None, 1 << 63, 750),
         ] {
             let actual = Comeback::new(&Timings::default()).wait_ms(0, false, hold, random);
@@ -268,41 +269,116 @@ mod tests {
         assert_eq!(5_750, comeback.wait_for_token_ms(s(5), 1 << 63));
     }
 
-    /// Plays instances that lose their connections at once, and whose tries fail for a while. Returns
-    /// all their tries, and when each was back.
-    fn comebacks(seed: u64, instances: u64, refuse_until_ms: u64) -> Vec<Vec<u64>> {
+    /// How many instances lose their connections at once.
+    const FLEET: usize = 200;
+    /// The most of them that should come within [`WINDOW_MS`]: 15 %.
+    const TOGETHER_MAX: usize = 30;
+    const WINDOW_MS: u64 = 100;
+
+    /// How a tenant that is down refuses those who come.
+    #[derive(Clone, Copy, Debug)]
+    enum Refusal {
+        /// It can't be reached, which is known after so many milliseconds.
+        Failing(u64),
+        /// It says 503 with a `Retry-After` of so many seconds.
+        Holding(u64),
+        /// It says 503 with the date at which it is back.
+        HoldingUntilBack,
+    }
+
+    /// Plays instances that lose their connections at once, at 0, to a tenant that refuses everyone until
+    /// `back_ms`. Returns when somebody came to it, in order.
+    fn arrivals(seed: u64, instances: usize, back_ms: u64, refusal: Refusal) -> Vec<u64> {
         let mut seeds = Random::new(seed);
-        (0..instances)
-            .map(|_| {
-                let mut random = Random::new(seeds.number());
-                let mut comeback = Comeback::new(&Timings::default());
-                let (mut now_ms, mut tries) = (0, Vec::new());
-                loop {
-                    now_ms += comeback.wait_ms(now_ms, false, None, random.number());
-                    tries.push(now_ms);
-                    if now_ms >= refuse_until_ms {
-                        return tries;
-                    }
-                }
-            })
-            .collect()
+        let mut arrivals = Vec::new();
+        for _ in 0..instances {
+            let mut random = Random::new(seeds.number());
+            let mut comeback = Comeback::new(&Timings::default());
+            comeback.opened(0);
+            let mut now_ms = comeback.wait_ms(0, true, None, random.number());
+            arrivals.push(now_ms);
+            while now_ms < back_ms {
+                let (failing_ms, hold_ms) = match refusal {
+                    Refusal::Failing(after_ms) => (after_ms, None),
+                    Refusal::Holding(s) => (0, Some(s * 1000)),
+                    Refusal::HoldingUntilBack => (0, Some(back_ms - now_ms)),
+                };
+                now_ms += failing_ms;
+                now_ms +=
+                    comeback.wait_ms(now_ms, false, hold_ms.map(Duration::from_millis), random.number());
+                arrivals.push(now_ms);
+            }
+        }
+        arrivals.sort_unstable();
+        arrivals
+    }
+
+    /// Returns how many come within the worst 100 ms, wherever those begin.
+    fn most_together(arrivals: &[u64]) -> usize {
+        let mut first = 0;
+        let together = arrivals.iter().enumerate().map(|(last, at)| {
+            while at - arrivals[first] >= WINDOW_MS {
+                first += 1;
+            }
+            last + 1 - first
+        });
+        together.max().unwrap_or_default()
+    }
+
+    /// Of 200 waits drawn evenly from 1.5 s, 13.3 end in a given 100 ms on average. Each instance draws for
+    /// itself, so nothing can keep 31 from ever drawing the same 100 ms, and a draw that is not even only
+    /// makes it likelier: it happens in 0.166 % of cuts, found by playing a million. What is held here is
+    /// that it stays that rare, and that 20 % (less than one cut in a million) are never reached.
+    #[test]
+    fn two_hundred_instances_that_are_cut_at_once_don_t_come_back_at_once() {
+        const CUTS: usize = 10_000;
+        let cuts = (0..).take(CUTS);
+        let most: Vec<usize> =
+            cuts.map(|seed| most_together(&arrivals(seed, FLEET, 0, Refusal::Failing(0)))).collect();
+        let n_over = most.iter().filter(|&&most| most > TOGETHER_MAX).count();
+        let worst = most.iter().max().expect("there were cuts");
+        let average = most.iter().sum::<usize>() / CUTS;
+        println!(
+            "{FLEET} instances, {CUTS} cuts: in the worst 100 ms {average} come on average, {worst} at most"
+        );
+        println!("over 15 % come in {n_over} of {CUTS} cuts");
+        // 16.6 are expected, with a standard deviation of 4.1. Waits of up to 1.4 s would have 53.
+        assert!(n_over <= 30, "over 15 % within 100 ms after {n_over} of {CUTS} cuts");
+        assert!(*worst <= 40, "{worst} of {FLEET} within 100 ms");
     }
 
     #[test]
-    fn two_hundred_instances_don_t_come_back_at_once() {
-        for seed in 0..50 {
-            for refuse_until_ms in [0, 10_000] {
-                let tries = comebacks(seed, 200, refuse_until_ms);
-                let mut back: Vec<u64> = tries.iter().filter_map(|tries| tries.last().copied()).collect();
-                back.sort_unstable();
-                let most = back
-                    .iter()
-                    .map(|&at| back.iter().filter(|&&b| (at..at + 100).contains(&b)).count())
-                    .max();
-                assert!(most <= Some(30), "seed {seed}: {most:?} of 200 within 100 ms");
+    fn nor_do_they_while_the_tenant_is_down_for_ten_minutes_or_when_it_is_back() {
+        const DOWN_MS: u64 = 600_000;
+        const OUTAGES: usize = 1_000;
+        for refusal in [
+            Refusal::Failing(0),
+            Refusal::Failing(15_000),
+            Refusal::Holding(5),
+            Refusal::Holding(300),
+            Refusal::Holding(3_600),
+            Refusal::HoldingUntilBack,
+        ] {
+            let (mut worst, mut worst_back) = (0, 0);
+            for seed in (0..).take(OUTAGES) {
+                let arrivals = arrivals(seed, FLEET, DOWN_MS, refusal);
+                // The first tries are those of the test above.
+                let later = &arrivals[arrivals.partition_point(|&at| at < 1_500)..];
+                let back = &later[later.partition_point(|&at| at < DOWN_MS)..];
+                assert_eq!(FLEET, back.len(), "each comes back once");
+                worst = worst.max(most_together(later));
+                worst_back = worst_back.max(most_together(back));
             }
+            println!(
+                "{refusal:?}, {OUTAGES} times: at most {worst} within 100 ms, {worst_back} when it is back"
+            );
+            assert!(worst <= TOGETHER_MAX, "{refusal:?}: {worst} of {FLEET} within 100 ms");
         }
-        let tries: usize = comebacks(1, 1_000, 3_600_000).iter().map(Vec::len).sum();
-        assert!(tries < 1_000 * 150, "an outage of an hour costs {tries} tries");
+    }
+
+    #[test]
+    fn an_outage_of_an_hour_costs_an_instance_at_most_150_tries() {
+        let tries = arrivals(1, 1_000, 3_600_000, Refusal::Failing(0)).len();
+        assert!(tries < 1_000 * 150, "{tries} tries");
     }
 }

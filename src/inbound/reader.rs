@@ -210,4 +210,6 @@ fn millis(duration: Duration) -> u64 {
 }
 
 #[cfg(test)]
+mod drops;
+#[cfg(test)]
 mod tests;

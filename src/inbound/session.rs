@@ -10,6 +10,7 @@ use tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tungstenite::{Bytes, Error, Message, WebSocket, error::ProtocolError};
 
 use super::counts::{Dropped, ReaderCounts};
+use super::message::Decoded;
 use super::policy::{Need, Pulse, Timings};
 use super::stop::Stop;
 use super::tap::{Tap, Wire, is_closed};
@@ -160,14 +161,35 @@ impl Ground<'_> {
 ///
 /// Every event that was received is in the inbox when it returns, unless that is closed.
 pub(super) fn run<S: Wire>(tap: Tap<S>, rest: Vec<u8>, pulse: Pulse, ground: &mut Ground<'_>) -> End {
-    let config = WebSocketConfig::default()
+    run_with(config(), decode, tap, rest, pulse, ground)
+}
+
+/// Returns the bounds of a connection of ours.
+pub(super) fn config() -> WebSocketConfig {
+    WebSocketConfig::default()
         .max_message_size(Some(MESSAGE_MAX))
         .max_frame_size(Some(MESSAGE_MAX))
         .read_buffer_size(READ_BUFFER)
         .write_buffer_size(0)
-        .max_write_buffer_size(WRITE_BUFFER_MAX);
+        .max_write_buffer_size(WRITE_BUFFER_MAX)
+}
+
+/// Decodes a text or a binary message into the batch.
+pub(super) fn decode<S: Wire>(socket: &mut WebSocket<Tap<S>>, message: Message) -> Result<Decoded, Error> {
+    Ok(socket.get_mut().decode(&message.into_data())?)
+}
+
+/// As [`run`], with other bounds, and `take` for what becomes of a text or a binary message.
+pub(super) fn run_with<S: Wire>(
+    config: WebSocketConfig,
+    take: impl FnMut(&mut WebSocket<Tap<S>>, Message) -> Result<Decoded, Error>,
+    tap: Tap<S>,
+    rest: Vec<u8>,
+    pulse: Pulse,
+    ground: &mut Ground<'_>,
+) -> End {
     let mut socket = WebSocket::from_partially_read(tap, rest, Role::Client, Some(config));
-    let mut end = read(&mut socket, pulse, ground);
+    let mut end = read(&mut socket, take, pulse, ground);
     if socket.get_mut().hand_over().is_err() {
         end = End::InboxClosed;
     }
@@ -179,7 +201,12 @@ pub(super) fn run<S: Wire>(tap: Tap<S>, rest: Vec<u8>, pulse: Pulse, ground: &mu
 }
 
 /// Reads until the connection ends.
-fn read<S: Wire>(socket: &mut WebSocket<Tap<S>>, mut pulse: Pulse, ground: &mut Ground<'_>) -> End {
+fn read<S: Wire>(
+    socket: &mut WebSocket<Tap<S>>,
+    mut take: impl FnMut(&mut WebSocket<Tap<S>>, Message) -> Result<Decoded, Error>,
+    mut pulse: Pulse,
+    ground: &mut Ground<'_>,
+) -> End {
     let mut now = socket.get_ref().received();
     loop {
         let stuck = socket.get_ref().stuck().map(|since| now.saturating_duration_since(since));
@@ -196,8 +223,7 @@ fn read<S: Wire>(socket: &mut WebSocket<Tap<S>>, mut pulse: Pulse, ground: &mut 
             Need::Burial => return End::Silent(ground.timings.silence),
         }
         let decoded = match socket.read() {
-            Ok(Message::Text(text)) => socket.get_mut().decode(text.as_bytes()),
-            Ok(Message::Binary(bytes)) => socket.get_mut().decode(&bytes),
+            Ok(message @ (Message::Text(_) | Message::Binary(_))) => take(socket, message),
             // A pong is queued by now: the next read sends it before it blocks.
             Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_)) => {
                 now = socket.get_ref().received();
@@ -217,7 +243,7 @@ fn read<S: Wire>(socket: &mut WebSocket<Tap<S>>, mut pulse: Pulse, ground: &mut 
         };
         let decoded = match decoded {
             Ok(decoded) => decoded,
-            Err(error) => return End::of(Error::Io(error)),
+            Err(error) => return End::of(error),
         };
         now = socket.get_ref().received();
         ground.counts.add_message(decoded.kind);

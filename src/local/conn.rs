@@ -12,7 +12,7 @@ use super::request::{Arriving, Progress};
 use crate::platform::{PollFd, Ready};
 
 /// How many bytes an answer may have.
-const ANSWER_MAX: usize = 1024 * 1024;
+pub(super) const ANSWER_MAX: usize = 1024 * 1024;
 
 /// How much is thrown away of what a client goes on sending after its answer.
 const DRAINED_MAX: usize = 1024 * 1024;
@@ -57,6 +57,9 @@ pub(super) struct Conn {
     peer: String,
     /// An answer to it has no body.
     head_only: bool,
+    /// The client has gone while tiny_http had its request: the place is held until that is through with it,
+    /// or clients who ask and go could pile up requests there without end.
+    deserted: bool,
     /// When the state is over.
     until: Instant,
     state: State,
@@ -81,7 +84,7 @@ enum State {
 impl Conn {
     pub(super) fn new(stream: Stream, peer: String, now: Instant, timings: &Timings) -> Conn {
         let state = State::Arriving(Arriving::default());
-        Conn { stream, peer, head_only: false, until: now + timings.request, state }
+        Conn { stream, peer, head_only: false, deserted: false, until: now + timings.request, state }
     }
 
     /// Returns the deadline of what it waits for.
@@ -111,10 +114,32 @@ impl Conn {
         matches!(self.state, State::Lingering { .. })
     }
 
-    /// Returns what to wait for at the client's socket.
-    pub(super) fn client_fd(&self) -> PollFd<'_> {
+    /// Returns whether its answer waits for the client to take it.
+    pub(super) fn is_answering(&self) -> bool {
+        matches!(self.state, State::Answering { .. })
+    }
+
+    /// Returns how many bytes of memory the request takes, and how many the answer.
+    #[cfg(test)]
+    pub(super) fn held(&self) -> (usize, usize) {
+        match &self.state {
+            State::Arriving(arriving) => (arriving.held(), 0),
+            State::Queued(request) => (request.capacity(), 0),
+            State::Asking { unsent, answer, .. } => (unsent.capacity(), answer.capacity()),
+            State::Answering { answer, .. } => (0, answer.capacity()),
+            State::Lingering { .. } | State::Gone => (0, 0),
+        }
+    }
+
+    /// Returns what to wait for at the client's socket, unless it has gone: that would be told for ever.
+    pub(super) fn client_fd(&self) -> Option<PollFd<'_>> {
         let read = matches!(self.state, State::Arriving(_) | State::Lingering { .. });
-        PollFd::new(self.stream.as_fd(), read, matches!(self.state, State::Answering { .. }))
+        let write = matches!(self.state, State::Answering { .. });
+        (!self.deserted).then(|| PollFd::new(self.stream.as_fd(), read, write))
+    }
+
+    pub(super) fn is_deserted(&self) -> bool {
+        self.deserted
     }
 
     /// Returns what to wait for at tiny_http's end, if there is one.
@@ -137,7 +162,8 @@ impl Conn {
                 Ok(_) | Err(_) => self.leave(),
             },
             // It has closed in both directions: nobody is left to answer.
-            State::Queued(_) | State::Asking { .. } if ready.gone => self.leave(),
+            State::Queued(_) if ready.gone => self.leave(),
+            State::Asking { .. } if ready.gone => self.deserted = true,
             State::Queued(_) | State::Asking { .. } | State::Gone => (),
         }
     }
@@ -227,14 +253,20 @@ impl Conn {
         self.answer(problem.to_http(self.head_only), now, timings);
     }
 
-    /// Says that there is no room, as far as that goes without waiting, and closes.
+    /// Says that there is no room, as far as that goes without waiting, and closes. Who has had a part of
+    /// an answer is told nothing: that would be taken for the rest of it.
     pub(super) fn evict(&mut self) {
-        let _ = self.stream.write(&busy().to_http(self.head_only));
-        let _ = self.stream.shutdown(Shutdown::Write);
+        if self.is_incomplete() {
+            let _ = self.stream.write(&busy().to_http(self.head_only));
+            let _ = self.stream.shutdown(Shutdown::Write);
+        }
         self.leave();
     }
 
     fn answer(&mut self, answer: Vec<u8>, now: Instant, timings: &Timings) {
+        if self.deserted {
+            return self.leave();
+        }
         self.enter(State::Answering { answer, n_sent: 0 }, now + timings.taking);
         self.write_answer(now, timings);
     }
@@ -401,6 +433,21 @@ mod tests {
         assert!(!taking.conn.is_lingering(), "the client reads nothing");
         taking.after(10);
         assert!(taking.conn.is_gone());
+    }
+
+    #[test]
+    fn holds_its_place_while_tiny_http_has_the_request_of_a_client_that_has_gone() {
+        let mut pair = pair();
+        pair.send(GET);
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        ours.set_nonblocking(true).unwrap();
+        pair.conn.ask(ours, &mut [0; READ_MAX], pair.now, &TIMINGS);
+        let gone = Ready { gone: true, ..Ready::default() };
+        pair.conn.on_client(gone, &mut [0; READ_MAX], pair.now, &TIMINGS);
+        assert!(pair.conn.is_asking() && pair.conn.client_fd().is_none());
+        drop(theirs);
+        pair.conn.on_upstream(gone, &mut [0; READ_MAX], pair.now, &TIMINGS);
+        assert!(pair.conn.is_gone());
     }
 
     #[test]

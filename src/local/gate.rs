@@ -28,6 +28,11 @@ pub(super) const CLIENTS_MAX: usize = 64 - 3 * UPSTREAMS_MAX - 1;
 /// How many connections are accepted before the others have their turn.
 const ACCEPTS_MAX: usize = 16;
 
+/// Who has to go for others, in this order: who has its answer and hasn't closed; who owes us the rest of a
+/// request, which an honest client does for a moment, too; who doesn't take its answer. What is left will be
+/// over without its client's help.
+const EVICTED: [fn(&Conn) -> bool; 3] = [Conn::is_lingering, Conn::is_incomplete, Conn::is_answering];
+
 /// How many descriptors are left free, and for how long, after there were none. This is what two requests
 /// need that are handed on at once: tiny_http loses its accept thread where it cannot have its share.
 const SPARED: usize = 3 * TIGHT_UPSTREAMS_MAX;
@@ -119,16 +124,20 @@ impl Gate {
     fn ask(&mut self, now: Instant) {
         let at_once = if self.tight.is_some() { TIGHT_UPSTREAMS_MAX } else { UPSTREAMS_MAX };
         while self.conns.iter().filter(|conn| conn.is_asking()).count() < at_once {
-            let queued = self.conns.iter_mut().filter(|conn| conn.is_queued());
-            let Some(next) = queued.min_by_key(|conn| conn.until()) else { return };
+            let queued = self.conns.iter().enumerate().filter(|(_, conn)| conn.is_queued());
+            let next = queued.min_by_key(|(_, conn)| conn.until()).map(|(at, _)| at);
+            let Some(next) = next else { return };
             match self.lane.connect() {
-                Ok(upstream) => next.ask(upstream, &mut self.scratch, now, &self.timings),
+                Ok(upstream) => self.conns[next].ask(upstream, &mut self.scratch, now, &self.timings),
                 Err(error) => {
-                    // It stays queued under its deadline: tiny_http is being started anew, or there is no
-                    // descriptor left for now.
+                    // It stays queued under its deadline while tiny_http is being started anew, and while
+                    // there are connections of ours whose end gives it a descriptor.
                     warn!("the local API cannot hand on a request: {error}");
-                    if is_out_of_descriptors(&error) {
-                        self.spare_descriptors(now);
+                    if is_out_of_descriptors(&error)
+                        && !self.spare_descriptors(now)
+                        && !self.conns.iter().any(Conn::is_asking)
+                    {
+                        self.conns[next].refuse(&busy(), now, &self.timings);
                     }
                     self.paused_until = Some(now + self.timings.pause);
                     return;
@@ -146,7 +155,7 @@ impl Gate {
         fds.extend(self.waker.as_ref().map(|waker| PollFd::new(waker.as_fd(), true, false)));
         fds.extend(listener.map(|listener| PollFd::new(listener.as_fd(), true, false)));
         for conn in &self.conns {
-            fds.push(conn.client_fd());
+            fds.extend(conn.client_fd());
             fds.extend(conn.upstream_fd());
         }
         let deadlines = self.conns.iter().map(Conn::until).chain(self.paused_until).chain(stop_at);
@@ -163,10 +172,11 @@ impl Gate {
         let woken = self.waker.is_some() && ready.next().is_some_and(|ready| ready.read || ready.gone);
         let knocks = listener.is_some() && ready.next().is_some_and(|ready| ready.read || ready.gone);
         for conn in &mut self.conns {
-            let has_upstream = conn.is_asking();
-            let Some(client) = ready.next() else { break };
-            let upstream = if has_upstream { ready.next() } else { None };
-            conn.on_client(client, &mut self.scratch, now, &self.timings);
+            let client = if conn.is_deserted() { None } else { ready.next() };
+            let upstream = if conn.is_asking() { ready.next() } else { None };
+            if let Some(client) = client {
+                conn.on_client(client, &mut self.scratch, now, &self.timings);
+            }
             if let Some(upstream) = upstream {
                 conn.on_upstream(upstream, &mut self.scratch, now, &self.timings);
             }
@@ -180,8 +190,7 @@ impl Gate {
 
     /// Returns whether a connection more could be held, if need be in the place of another.
     fn has_place(&self) -> bool {
-        self.conns.len() < self.places()
-            || self.conns.iter().any(|conn| conn.is_incomplete() || conn.is_lingering())
+        self.conns.len() < self.places() || self.conns.iter().any(|conn| EVICTED.iter().any(|is| is(conn)))
     }
 
     fn places(&self) -> usize {
@@ -212,14 +221,14 @@ impl Gate {
         }
     }
 
-    /// Gives up a connection, so that another can be accepted: the one that has been incomplete for
-    /// longest, else one that has its answer. Returns whether there was one.
+    /// Gives up a connection, so that another can be accepted: the one that has been the longest in the
+    /// first of [`EVICTED`] that any is in. Returns whether there was one.
     fn evict(&mut self) -> bool {
-        let longest = |is: fn(&Conn) -> bool| {
+        let longest = |is: &fn(&Conn) -> bool| {
             let candidates = self.conns.iter().enumerate().filter(|(_, conn)| is(conn));
             candidates.min_by_key(|(_, conn)| conn.until()).map(|(at, _)| at)
         };
-        let victim = longest(Conn::is_incomplete).or_else(|| longest(Conn::is_lingering));
+        let victim = EVICTED.iter().find_map(longest);
         if let Some(at) = victim {
             self.conns.remove(at).evict();
         }

@@ -66,7 +66,7 @@ impl<'a> Head<'a> {
             return Err(Problem::new(400, "bad_host", "Host is a name or an address, and perhaps a port"));
         }
         let (authority, target) = split_target(target)?;
-        let body_length = body_length(&fields)?;
+        let body_length = body_length(&fields, minor)?;
         let mut kept = [None; KEPT.len()];
         for (place, name) in kept.iter_mut().zip(KEPT) {
             *place =
@@ -146,8 +146,9 @@ fn refuse(error: httparse::Error, bytes: &[u8]) -> Problem {
         }
         httparse::Error::Version => {
             let line = bytes.split(|&byte| byte == b'\r').next().unwrap_or_default();
-            match line.rsplit(|&byte| byte == b' ').next().unwrap_or_default() {
-                [b'H', b'T', b'T', b'P', b'/', major, b'.', minor]
+            let mut words = line.split(|&byte| byte == b' ').skip(2); // Method and target.
+            match (words.next().unwrap_or_default(), words.next()) {
+                ([b'H', b'T', b'T', b'P', b'/', major, b'.', minor], None)
                     if major.is_ascii_digit() && minor.is_ascii_digit() =>
                 {
                     Problem::new(505, "http_version_unsupported", "HTTP/1.1 and HTTP/1.0 are spoken here")
@@ -201,21 +202,14 @@ fn is_authority(text: &str) -> bool {
 }
 
 /// Returns how long the body is. Whatever could be read in two ways is refused.
-fn body_length(fields: &Fields<'_, '_>) -> Result<usize, Problem> {
+fn body_length(fields: &Fields<'_, '_>, minor: u8) -> Result<usize, Problem> {
     let length = fields.once("Content-Length")?;
-    if fields.all("Transfer-Encoding").next().is_some() {
-        return Err(match length {
-            Some(_) => Problem::new(
-                400,
-                "bad_content_length",
-                "Content-Length and Transfer-Encoding exclude each other",
-            ),
-            None => Problem::new(
-                501,
-                "transfer_encoding_unsupported",
-                "chunked bodies are not supported: send Content-Length",
-            ),
-        });
+    let mut codings = Vec::new();
+    for line in fields.all("Transfer-Encoding") {
+        codings.extend(line?.split(',').map(|coding| coding.trim_matches([' ', '\t'])));
+    }
+    if let Some(last) = codings.last() {
+        return Err(refuse_codings(length.is_some() || minor == 0, codings.len(), last));
     }
     let Some(digits) = length else { return Ok(0) };
     if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -225,6 +219,31 @@ fn body_length(fields: &Fields<'_, '_>) -> Result<usize, Problem> {
     digits.parse().ok().filter(|&length: &usize| length <= BODY_MAX).ok_or_else(|| {
         Problem::new(413, "body_too_large", format!("a request's body has at most {BODY_MAX} bytes"))
     })
+}
+
+/// Says why a body in transfer codings is not read (RFC 9112 sections 6.1 and 6.3).
+///
+/// Bodies here are so short that nobody needs chunks, and to read them in one more way would be one more
+/// way to disagree with whoever stands before us about where a request ends.
+fn refuse_codings(in_two_ways: bool, n_codings: usize, last: &str) -> Problem {
+    if in_two_ways {
+        let detail = "Transfer-Encoding goes neither with Content-Length nor with HTTP/1.0";
+        Problem::new(400, "bad_content_length", detail)
+    } else if !last.eq_ignore_ascii_case("chunked") {
+        Problem::new(
+            400,
+            "bad_transfer_encoding",
+            "nobody can tell where this body ends: send Content-Length",
+        )
+    } else if n_codings > 1 {
+        Problem::new(
+            501,
+            "transfer_encoding_unsupported",
+            "no transfer coding is supported: send the body as it is",
+        )
+    } else {
+        Problem::new(411, "length_required", "chunked bodies are not supported: send Content-Length")
+    }
 }
 
 #[cfg(test)]
@@ -272,6 +291,7 @@ mod tests {
             ("GET /\r\n\r\n", (400, "bad_request_line")),
             ("GET  / HTTP/1.1\r\nHost: a\r\n\r\n", (400, "bad_request_line")),
             ("GET / HTTP/1.1 \r\nHost: a\r\n\r\n", (400, "bad_request_line")),
+            ("GET / x HTTP/1.1\r\nHost: a\r\n\r\n", (400, "bad_request_line")),
             (" GET / HTTP/1.1\r\nHost: a\r\n\r\n", (400, "bad_request_line")),
             ("G(T / HTTP/1.1\r\nHost: a\r\n\r\n", (400, "bad_request_line")),
             ("GET / http/1.1\r\nHost: a\r\n\r\n", (400, "bad_request_line")),
@@ -313,10 +333,21 @@ mod tests {
                 "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
                 (400, "bad_content_length"),
             ),
+            ("POST / HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n", (400, "bad_content_length")),
             (
                 "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: identity\r\n\r\n",
+                (400, "bad_transfer_encoding"),
+            ),
+            (
+                "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked, gzip\r\n\r\n",
+                (400, "bad_transfer_encoding"),
+            ),
+            ("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding:\r\n\r\n", (400, "bad_transfer_encoding")),
+            (
+                "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n\r\n",
                 (501, "transfer_encoding_unsupported"),
             ),
+            ("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: \tChunked \r\n\r\n", (411, "length_required")),
             ("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4097\r\n\r\n", (413, "body_too_large")),
             (
                 "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999999999999999999\r\n\r\n",

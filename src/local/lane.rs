@@ -8,6 +8,7 @@ use std::hash::BuildHasher;
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::net::{UnixListener, UnixStream};
+use std::panic::{self, AssertUnwindSafe};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -50,12 +51,23 @@ impl Lane {
     }
 
     /// Starts tiny_http, in place of one that has died if there was one.
+    ///
+    /// # Errors
+    ///
+    /// Returns why not, and can be called again: what lacked may come back.
     pub(super) fn start(&self) -> io::Result<()> {
         let mut server = self.server();
         *server = None; // Removes the socket as well.
+        if let Err(error) = fs::remove_file(self.path())
+            && error.kind() != ErrorKind::NotFound
+        {
+            return Err(error); // A start that failed half-way had left it behind.
+        }
         let listener = UnixListener::bind(self.path())?;
-        let started = Server::from_listener(listener, None).map_err(io::Error::other)?;
-        *server = Some(Arc::new(started));
+        // It panics where the system has no thread to give, and has touched nothing of ours by then.
+        let started = panic::catch_unwind(AssertUnwindSafe(|| Server::from_listener(listener, None)));
+        let started = started.unwrap_or_else(|_| Err("there is no thread to be had".into()));
+        *server = Some(Arc::new(started.map_err(io::Error::other)?));
         Ok(())
     }
 
@@ -143,6 +155,11 @@ mod tests {
         lane.start().unwrap();
         assert!(lane.connect().is_ok(), "the second server listens at the same place");
         assert!(!lane.is_stopping());
+        *lane.server() = None;
+        drop(UnixListener::bind(lane.path()).unwrap()); // What a start leaves behind that failed half-way.
+        assert!(lane.is_dead());
+        lane.start().unwrap();
+        assert!(lane.connect().is_ok(), "a socket that was left behind is in nobody's way");
         drop(lane);
         assert!(!directory.exists());
     }

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use crate::platform;
+use crate::tree::printable;
 
 /// Where to listen (`--listen`).
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -24,11 +25,11 @@ pub enum Listen {
 /// A text that names no place to listen.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum BadListen {
-    /// It is neither an address with a port nor a unix socket.
+    /// It is neither an address with a port nor a unix socket. The text itself isn't repeated: who tells of it names it.
     #[error(
-        "`{0}` is no place to listen: write 127.0.0.1:8080, [::1]:8080, localhost:8080 or unix:/run/dtmfd.sock"
+        "it is no place to listen: write 127.0.0.1:8080, [::1]:8080, localhost:8080 or unix:/run/dtmfd.sock"
     )]
-    Form(String),
+    Form,
     /// The path cannot be that of a socket.
     #[error("the path after `unix:` has 1 to {max} bytes and no NUL, not {n}", max = platform::UNIX_PATH_MAX)]
     Path {
@@ -50,7 +51,7 @@ impl FromStr for Listen {
             Some(port) => port.parse().map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port))).ok(),
             None => text.parse().ok(),
         };
-        address.map(Listen::Tcp).ok_or_else(|| BadListen::Form(text.to_owned()))
+        address.map(Listen::Tcp).ok_or(BadListen::Form)
     }
 }
 
@@ -58,7 +59,7 @@ impl fmt::Display for Listen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Listen::Tcp(address) => address.fmt(f),
-            Listen::Unix(path) => write!(f, "unix:{}", path.display()),
+            Listen::Unix(path) => write!(f, "unix:{}", printable(&path.to_string_lossy())),
         }
     }
 }

@@ -5,6 +5,10 @@
 //! ```
 
 mod conn;
+#[cfg(test)]
+mod foreign;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod gate;
 mod guard;
 mod head;
@@ -12,6 +16,9 @@ mod head;
 mod hostile;
 mod lane;
 mod listen;
+#[cfg(test)]
+mod noise;
+mod plays;
 mod problem;
 mod request;
 mod routes;
@@ -22,9 +29,11 @@ use std::sync::Arc;
 
 pub use gate::{Gate, GateHandle};
 pub use listen::{BadListen, Listen};
+pub use plays::Player;
 pub use server::Api;
 
 use crate::engine::Reach;
+use crate::history::History;
 use crate::inbox::Inbox;
 use crate::observe::status::Status;
 use conn::Timings;
@@ -42,6 +51,8 @@ pub struct Settings {
     pub api_token: Option<String>,
     /// What a simulated press may do (`--simulator`); `None` turns the simulator off.
     pub simulator: Option<Reach>,
+    /// Where ended calls are found; `None` if nothing is kept.
+    pub history: Option<Box<dyn History>>,
 }
 
 /// Why the local API cannot be opened.
@@ -81,6 +92,7 @@ pub struct Local {
     address: Listen,
     gate: Gate,
     api: Api,
+    player: Player,
     stop: LocalStop,
 }
 
@@ -89,8 +101,8 @@ pub struct Local {
 pub struct LocalStop(GateHandle);
 
 impl LocalStop {
-    /// Makes both threads end within about a second: the gate once it has finished the answers under
-    /// way, and `api` after it. To call it twice does nothing more.
+    /// Makes all threads end within about a second: the gate once it has finished the answers under
+    /// way, `api` after it, and `presses` after that. To call it twice does nothing more.
     pub fn stop(&self) {
         self.0.stop();
     }
@@ -112,7 +124,7 @@ impl Local {
         status: Arc<Status>,
         timings: Timings,
     ) -> Result<Local, BindError> {
-        let Settings { listen, api_token, simulator } = settings;
+        let Settings { listen, api_token, simulator, history } = settings;
         let failed = |source| BindError::Listen { listen: listen.clone(), source };
         let bad_token = || BindError::NoToken { listen: listen.clone() };
         Door::of(&listen, api_token.as_deref()).ok_or_else(bad_token)?; // Before anyone can connect.
@@ -121,8 +133,9 @@ impl Local {
         let door = Door::of(&address, api_token.as_deref()).ok_or_else(bad_token)?;
         let lane = Arc::new(Lane::open().map_err(|source| BindError::Private { source })?);
         let (gate, handle) = Gate::new(listener, Arc::clone(&lane), timings).map_err(failed)?;
-        let api = Api { lane, routes: Routes { door, inbox, status, simulator } };
-        Ok(Local { address, gate, api, stop: LocalStop(handle) })
+        let (plays, player) = plays::plays(inbox.clone());
+        let api = Api { lane, routes: Routes { door, inbox, status, simulator, plays, history } };
+        Ok(Local { address, gate, api, player, stop: LocalStop(handle) })
     }
 
     /// Returns where it listens, with the port that the system chose where 0 was asked for.
@@ -130,8 +143,8 @@ impl Local {
         self.address.to_string()
     }
 
-    /// Returns what thread `gate` runs, what thread `api` runs, and what stops both.
-    pub fn into_parts(self) -> (Gate, Api, LocalStop) {
-        (self.gate, self.api, self.stop)
+    /// Returns what the threads `gate`, `api` and `presses` run, and what stops them.
+    pub fn into_parts(self) -> (Gate, Api, Player, LocalStop) {
+        (self.gate, self.api, self.player, self.stop)
     }
 }

@@ -46,6 +46,12 @@ impl Arriving {
         }
     }
 
+    /// Returns how many bytes of memory it takes.
+    #[cfg(test)]
+    pub(super) fn held(&self) -> usize {
+        self.bytes.capacity()
+    }
+
     /// Returns whether nothing has come yet.
     pub(super) fn is_empty(&self) -> bool {
         matches!(self.part, Part::Head { .. }) && self.bytes.is_empty()
@@ -69,10 +75,14 @@ impl Arriving {
             // RFC 9112 section 2.2: an empty line before the request is to be overlooked.
             let begin = if self.bytes.starts_with(b"\r\n") { 2 } else { 0 };
             let Some(end) = find_end(&self.bytes, looked_at)? else {
-                return if self.bytes.len() > HEAD_MAX { Err(too_large()) } else { Ok(Progress::More) };
+                return if self.bytes.len() > HEAD_MAX {
+                    Err(too_large(&self.bytes[begin..]))
+                } else {
+                    Ok(Progress::More)
+                };
             };
             if end > HEAD_MAX {
-                return Err(too_large());
+                return Err(too_large(&self.bytes[begin..]));
             }
             let head = Head::parse(&self.bytes[begin..end])?;
             expects_continue = head.expects_continue;
@@ -96,7 +106,14 @@ impl Arriving {
     }
 }
 
-fn too_large() -> Problem {
+/// Says what is too large: RFC 9112 section 3 has a status of its own for the target.
+fn too_large(head: &[u8]) -> Problem {
+    let line = head.split(|&byte| byte == b'\r').next().unwrap_or_default();
+    let target = line.split(|&byte| byte == b' ').nth(1).unwrap_or_default();
+    if target.len() > HEAD_MAX / 2 {
+        let detail = format!("a target and all headers have at most {HEAD_MAX} bytes together");
+        return Problem::new(414, "target_too_long", detail);
+    }
     Problem::new(431, "head_too_large", format!("a request's head has at most {HEAD_MAX} bytes"))
 }
 
@@ -172,6 +189,7 @@ mod tests {
     #[test]
     fn refuses_at_once_what_can_become_no_request() {
         let long_line = format!("GET /{} HTTP/1.1\r\n", "x".repeat(HEAD_MAX));
+        let long_method = "x".repeat(HEAD_MAX + 1);
         let just_too_long = format!("GET / HTTP/1.1\r\nHost: a\r\nX: {}\r\n\r\n", "x".repeat(HEAD_MAX - 31));
         for (text, expected) in [
             ("\x16\x03\x01", (400, "bad_header")),
@@ -181,7 +199,8 @@ mod tests {
             ("GET / HTTP/1.1\r\nHost: a\x7f", (400, "bad_header")),
             ("\r\n\r\n", (400, "bad_request_line")),
             ("\n", (400, "bad_header")),
-            (long_line.as_str(), (431, "head_too_large")),
+            (long_line.as_str(), (414, "target_too_long")),
+            (long_method.as_str(), (431, "head_too_large")),
             (just_too_long.as_str(), (431, "head_too_large")),
         ] {
             for size in [1, 5000] {

@@ -1,22 +1,77 @@
 //! What the local API answers: the routes, apart from how requests come and go.
+//!
+//! # The JSON of `/api/v1`
+//!
+//! Names of members are in camel case, names that are values in snake case; moments are ISO 8601 in UTC
+//! with milliseconds. More members may come: who reads skips those it doesn't know.
+//!
+//! A list comes in pages: `{"calls":[…],"next":N|null}`, with `?after=N` for the page after and
+//! `?limit=1..100` (default 100). Whatever `limit` says, a page ends before it gets larger than 768 KiB.
+//! One of the outbox may be empty though there is a next: the engine looks at so many updates and no more.
+//! `next` means something to the list that gave it, and to nobody else.
+//!
+//! | Request | Answer |
+//! |---|---|
+//! | `GET /api/v1/calls` | calls in progress: `{"calls":[call…],"next"}` |
+//! | `GET /api/v1/calls/{id}` | that call, else the last one of that id in the history with its `presses` |
+//! | `POST /api/v1/calls/{id}/digits` `{"digits":"1wA1"}` | presses on a simulated call, see below |
+//! | `DELETE /api/v1/calls/{id}` | hangs a simulated call up: `{"status":"hung_up"}` |
+//! | `GET /api/v1/outbox` (`?state=parked\|all`, default `all`) | updates: `{"updates":[update…],"next"}` |
+//! | `POST /api/v1/outbox/{id}/retry` | tries it now: `{"changed":1,"parked":N}` |
+//! | `DELETE /api/v1/outbox/{id}` | drops it for ever: `{"changed":1,"parked":N}` |
+//! | `POST /api/v1/outbox/retry` | tries what is parked, at most 1000: ask again while `parked` goes down |
+//! | `DELETE /api/v1/outbox?state=parked` | drops what is parked, at most 1000 |
+//! | `GET /api/v1/history` (`?call=ID`) | ended calls, the last first: `{"calls":[ended…],"next"}` |
+//!
+//! * A *call*: `id`, `source` (`voice`, `simulator`), `interaction`, `state` (`in_progress`), `ageMs`, `node`,
+//!   `attempt` (1 for the first at this node), `entered` (digits of the entry so far), `dueInMs` (until its
+//!   next deadline), `dry` (it will write nothing).
+//! * An *ended* call: `id`, `source`, `interaction`, `to` (or null), `state` (`ended`), `began`, `ended`,
+//!   `outcome`, `reason` (empty, `noinput`, `invalid`, `limit`, `hangup`, …), `node`, `tree`, `writes`,
+//!   `digits` (one character a press, `•` for one that was masked) and `digitsOmitted` (presses after the
+//!   record was full). Alone it has `presses` as well: `{"atMs","digit","result"}` each, where `digit` is
+//!   null if it was masked.
+//! * An *update*: `id` (16 hexadecimal digits), `call`, `interaction`, `source`, `ended` (when its call did),
+//!   `ageMs`, `attempts`, `state` (`held`, `ready`, `in_flight`, `waiting`, `parked`), `why` (in words),
+//!   `variables`, `variablesOmitted`. A variable is `{"name","value"}`; where there is a `note` the value
+//!   is not all of it: `cut` (only its first 1 KiB is here), `raw` (a masked entry in clear: null), `lost` (a
+//!   masked entry in clear that a restart forgot: null). Past 16 KiB of them the others are only counted.
+//! * Presses: the digits, pauses and hang-ups of the press language ([`crate::press`]), at most 256 steps;
+//!   digits follow at once. The answer tells what each did up to the first pause:
+//!   `{"presses":[{"digit":"1","result":"accepted"},…],"remaining":N}`, with 200 where that is all, else 202:
+//!   the rest is played as time goes by, for an hour at most, until the call ends.
+//!
+//! # Problems
+//!
+//! Whatever is not answered as asked is RFC 9457 problem JSON: `title`, `status`, `code`, `detail`. Codes
+//! under `/api/v1`, beside the guards' and the gate's: 400 `not_json`, `bad_call_id`; 404 `not_found`, `no_such_call`,
+//! `no_such_update`, `no_history` (nothing is kept), `simulator_off`; 405 `method_not_allowed`; 409
+//! `call_of_the_stream`, `update_in_flight`, `raw_value_lost`; 422 `bad_parameter`, `bad_press`, `bad_digits`;
+//! 503 `no_room`, `too_many_plays`, `stopping`, `engine_late`, `history_unreadable`.
+
+mod calls;
+mod history;
+mod outbox;
+mod page;
+mod presses;
 
 use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use serde::Deserialize;
-use serde::de::IgnoredAny;
+use serde::Serialize;
 
 use super::guard::{Door, Origins};
-use super::head::BODY_MAX;
+use super::plays::Plays;
 use super::problem::{PROBLEM_JSON, Problem};
 use crate::call_id;
-use crate::engine::{Answer, Key, Reach, Verdict};
+use crate::engine::{Answer, Reach};
+use crate::history::History;
 use crate::inbox::{Ask, Inbox, NoAnswer};
 use crate::observe::status::Status;
 
-/// How long a key press waits for the engine.
-const PRESS_PATIENCE: Duration = Duration::from_secs(2);
+/// How long a question waits for the engine.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// How long `/livez` waits for it: less than the prober's own patience, which is often a second or more.
 const PING_PATIENCE: Duration = Duration::from_secs(1);
@@ -24,31 +79,63 @@ const PING_PATIENCE: Duration = Duration::from_secs(1);
 const TEXT: &str = "text/plain; charset=utf-8";
 const JSON: &str = "application/json";
 
-/// Every path, and the methods that it takes, as `Allow` lists them.
-const ROUTES: [(&str, Route, &str); 5] = [
+/// Stands for one segment of a path that names a call or an update.
+const ID: &str = "{id}";
+
+/// Every path, and the methods that it takes, as `Allow` lists them. The first that fits holds.
+const ROUTES: [(&str, Route, &str); 13] = [
     ("/", Route::Index, "GET, HEAD"),
     ("/health", Route::Health, "GET, HEAD"),
     ("/livez", Route::Livez, "GET, HEAD"),
     ("/readyz", Route::Readyz, "GET, HEAD"),
     ("/simulator", Route::Simulator, "POST"),
+    ("/api/v1/calls", Route::Calls, "GET, HEAD"),
+    ("/api/v1/calls/{id}", Route::Call, "GET, HEAD, DELETE"),
+    ("/api/v1/calls/{id}/digits", Route::Digits, "POST"),
+    ("/api/v1/outbox", Route::Outbox, "GET, HEAD, DELETE"),
+    ("/api/v1/outbox/retry", Route::RetryParked, "POST"),
+    ("/api/v1/outbox/{id}", Route::Update, "DELETE"),
+    ("/api/v1/outbox/{id}/retry", Route::Retry, "POST"),
+    ("/api/v1/history", Route::History, "GET, HEAD"),
 ];
 
 const INDEX: &str = "\
 dtmfd, the local API
 
-GET  /health            whether this answers
-GET  /livez             whether the engine answers
-GET  /readyz[?verbose]  whether the links to the tenant are well
-POST /simulator         {\"callId\":\"c1\",\"digit\":\"1\"} presses a key on a simulated call
+GET    /health                    whether this answers
+GET    /livez                     whether the engine answers
+GET    /readyz[?verbose]          whether the links to the tenant are well
+POST   /simulator                 {\"callId\":\"c1\",\"digit\":\"1\"} presses a key on a simulated call
+
+Lists come in pages: ?after=N, which the page before named as `next`, and ?limit=1..100.
+
+GET    /api/v1/calls              calls in progress
+GET    /api/v1/calls/ID           one of them, else how it went
+POST   /api/v1/calls/ID/digits    {\"digits\":\"1wA1\"} presses keys on a simulated call; w and W are pauses
+DELETE /api/v1/calls/ID           hangs a simulated call up
+GET    /api/v1/outbox             updates that are not acknowledged; ?state=parked
+POST   /api/v1/outbox/ID/retry    tries one now
+DELETE /api/v1/outbox/ID          drops one for ever
+POST   /api/v1/outbox/retry       tries those that are parked, a thousand at a time
+DELETE /api/v1/outbox?state=parked    drops them
+GET    /api/v1/history[?call=ID]  calls that have ended, the last first
 ";
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 enum Route {
     Index,
     Health,
     Livez,
     Readyz,
     Simulator,
+    Calls,
+    Call,
+    Digits,
+    Outbox,
+    RetryParked,
+    Update,
+    Retry,
+    History,
 }
 
 /// A request, as far as the routes are concerned.
@@ -74,6 +161,14 @@ impl Reply {
     fn new(status: u16, content_type: &'static str, body: impl Into<Cow<'static, str>>) -> Reply {
         Reply { status, content_type, body: body.into(), header: None }
     }
+
+    fn json(status: u16, value: &impl Serialize) -> Reply {
+        Reply::new(status, JSON, to_json(value))
+    }
+}
+
+fn to_json(value: &impl Serialize) -> String {
+    serde_json::to_string(value).expect("texts, numbers and lists of them always become JSON")
 }
 
 impl From<Problem> for Reply {
@@ -90,10 +185,14 @@ pub(super) struct Routes {
     pub(super) status: Arc<Status>,
     /// What a simulated press may do; `None` turns the simulator off.
     pub(super) simulator: Option<Reach>,
+    /// Where presses go that hold pauses.
+    pub(super) plays: Plays,
+    /// Where ended calls are found; `None` if nothing is kept.
+    pub(super) history: Option<Box<dyn History>>,
 }
 
 impl Routes {
-    /// Answers. It waits for the engine at most [`PRESS_PATIENCE`].
+    /// Answers. Each question to the engine waits at most [`PATIENCE`].
     pub(super) fn answer(&self, asked: Asked<'_>) -> Reply {
         self.try_answer(asked).unwrap_or_else(Reply::from)
     }
@@ -102,7 +201,10 @@ impl Routes {
         let (path, query) = asked.target.split_once('?').unwrap_or((asked.target, ""));
         let change = !["GET", "HEAD"].contains(&asked.method);
         self.door.check(path, change, asked.from)?;
-        let Some(&(_, route, methods)) = ROUTES.iter().find(|(name, ..)| *name == path) else {
+        let found = ROUTES.iter().find_map(|&(pattern, route, methods)| {
+            segment_of(pattern, path).map(|segment| (route, methods, segment))
+        });
+        let Some((route, methods, segment)) = found else {
             return Err(Problem::new(404, "not_found", "there is nothing here: GET / lists what there is"));
         };
         if !methods.split(", ").any(|method| method == asked.method) {
@@ -115,6 +217,25 @@ impl Routes {
             Route::Livez => Ok(self.livez()),
             Route::Readyz => Ok(self.readyz(query)),
             Route::Simulator => self.press(asked.body),
+            Route::Calls => self.calls(query),
+            Route::Call if change => self.hang_up(&call_of(segment)?),
+            Route::Call => self.call(&call_of(segment)?),
+            Route::Digits => self.press_digits(call_of(segment)?, asked.body),
+            Route::Outbox if change => self.drop_parked(query),
+            Route::Outbox => self.outbox(query),
+            Route::RetryParked => self.retry_parked(),
+            Route::Update => self.drop_update(segment),
+            Route::Retry => self.retry_update(segment),
+            Route::History => self.history(query),
+        }
+    }
+
+    /// Asks the engine.
+    fn ask(&self, question: Ask) -> Result<Answer, Problem> {
+        match self.inbox.ask(question, PATIENCE) {
+            Ok(Answer::Stopping) | Err(NoAnswer::Closed) => Err(unavailable("stopping", "dtmfd is stopping")),
+            Ok(answer) => Ok(answer),
+            Err(error @ NoAnswer::Late) => Err(unavailable("engine_late", &error.to_string())),
         }
     }
 
@@ -150,225 +271,50 @@ impl Routes {
         }
         Reply::new(if ready { 200 } else { 503 }, TEXT, text)
     }
+}
 
-    fn press(&self, body: &[u8]) -> Result<Reply, Problem> {
-        let Some(reach) = self.simulator else {
-            return Err(Problem::new(404, "simulator_off", "the simulator is off: see --simulator"));
-        };
-        let (call, key) = read_press(body)?;
-        match self.inbox.ask(Ask::Press { call, key, reach }, PRESS_PATIENCE) {
-            Ok(Answer::OfTheStream) => {
-                let detail = "the voice stream has shown this call, so it is not the simulator's";
-                Err(Problem::new(409, "call_of_the_stream", detail))
-            }
-            Ok(Answer::Pressed(Verdict::Refused)) => {
-                let detail = "there is no room for another call: GET /readyz says what is full";
-                Err(Problem::new(503, "no_room", detail).with("Retry-After", "1"))
-            }
-            Ok(Answer::Pressed(_)) => Ok(Reply::new(200, JSON, r#"{"status":"digit_processed"}"#)),
-            // A press has no other answer; while the engine drains it takes none.
-            Ok(_) | Err(NoAnswer::Closed) => Err(unavailable("stopping", "dtmfd is stopping")),
-            Err(error @ NoAnswer::Late) => Err(unavailable("engine_late", &error.to_string())),
+/// Returns the segment of `path` that stands where [`ID`] does in `pattern`, and nothing where none does.
+/// `None` if the path is another.
+fn segment_of<'a>(pattern: &str, path: &'a str) -> Option<&'a str> {
+    let mut found = "";
+    let mut segments = path.split('/');
+    for expected in pattern.split('/') {
+        let segment = segments.next()?;
+        match expected {
+            ID if segment.is_empty() => return None,
+            ID => found = segment,
+            _ if segment != expected => return None,
+            _ => (),
         }
     }
+    segments.next().is_none().then_some(found)
+}
+
+/// Reads a call's id out of a path.
+fn call_of(segment: &str) -> Result<String, Problem> {
+    call_id::decode(segment).map_err(|error| Problem::new(400, "bad_call_id", error.to_string()))
+}
+
+fn no_such_call() -> Problem {
+    let detail = "no such call is in progress, and none that ended is known: GET /api/v1/calls lists those in progress";
+    Problem::new(404, "no_such_call", detail)
+}
+
+fn of_the_stream() -> Problem {
+    let detail = "the voice stream has shown this call, so it is not the simulator's";
+    Problem::new(409, "call_of_the_stream", detail)
+}
+
+/// The engine never gives this answer to that question.
+fn unexpected() -> Problem {
+    Problem::new(500, "internal", "dtmfd made a mistake: please report what you asked")
 }
 
 fn unavailable(code: &'static str, detail: &str) -> Problem {
     Problem::new(503, code, detail.to_owned()).with("Retry-After", "1")
 }
 
-/// What `POST /simulator` takes. Other members are ignored, and nothing of them is kept.
-#[derive(Deserialize)]
-struct Press<'a> {
-    #[serde(rename = "callId", borrow)]
-    call: Cow<'a, str>,
-    #[serde(borrow)]
-    digit: Cow<'a, str>,
-}
-
-fn read_press(body: &[u8]) -> Result<(String, Key), Problem> {
-    if body.len() > BODY_MAX {
-        let detail = format!("a request's body has at most {BODY_MAX} bytes");
-        return Err(Problem::new(413, "body_too_large", detail));
-    }
-    let example = r#"send {"callId":"c1","digit":"1"}"#;
-    let not_json = |error: &dyn std::fmt::Display| {
-        Problem::new(400, "not_json", format!("the body is not JSON ({error}): {example}"))
-    };
-    let text = std::str::from_utf8(body).map_err(|error| not_json(&error))?;
-    // The whole of it is read first, so that whether it is JSON does not hang on where a type is wrong.
-    serde_json::from_str::<IgnoredAny>(text).map_err(|error| not_json(&error))?;
-    let press: Press<'_> = serde_json::from_str(text).map_err(|_| {
-        Problem::new(
-            422,
-            "bad_press",
-            format!("`callId` and `digit` are strings, each there once: {example}"),
-        )
-    })?;
-    call_id::check(&press.call).map_err(|error| Problem::new(422, "bad_call_id", error.to_string()))?;
-    let mut symbols = press.digit.chars();
-    match (symbols.next().and_then(Key::parse), symbols.next()) {
-        (Some(key), None) => Ok((press.call.into_owned(), key)),
-        _ => Err(Problem::new(422, "bad_digit", "`digit` is one of 0-9 * # A-D")),
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use std::thread;
-
-    use super::*;
-    use crate::engine::NoMatch;
-    use crate::inbox::{Incoming, Outlet, inbox};
-    use crate::observe::status::Link;
-
-    fn routes(simulator: Option<Reach>) -> (Routes, Outlet) {
-        let (inbox, outlet) = inbox();
-        (Routes { door: Door::Unix, inbox, status: Arc::default(), simulator }, outlet)
-    }
-
-    fn ask(routes: &Routes, method: &str, target: &str, body: &str) -> Reply {
-        routes.answer(Asked { method, target, body: body.as_bytes(), ..Asked::default() })
-    }
-
-    fn code(reply: &Reply) -> String {
-        assert_eq!(PROBLEM_JSON, reply.content_type, "{}", reply.body);
-        let json: serde_json::Value = serde_json::from_str(&reply.body).unwrap();
-        assert_eq!(u64::from(reply.status), json["status"]);
-        json["code"].as_str().unwrap().to_owned()
-    }
-
-    #[test]
-    fn says_what_there_is_and_what_is_not() {
-        let (routes, _outlet) = routes(Some(Reach::Own));
-        for method in ["GET", "HEAD"] {
-            assert_eq!(Reply::new(200, TEXT, "ok"), ask(&routes, method, "/health?x", ""));
-            assert_eq!(200, ask(&routes, method, "/", "").status);
-        }
-        for (method, target, expected, header) in [
-            ("GET", "/nothing", "not_found", None),
-            ("GET", "/health/", "not_found", None),
-            ("GET", "//health", "not_found", None),
-            ("GET", "/simulator", "method_not_allowed", Some(("Allow", "POST"))),
-            ("POST", "/health", "method_not_allowed", Some(("Allow", "GET, HEAD"))),
-            ("get", "/health", "method_not_allowed", Some(("Allow", "GET, HEAD"))),
-            ("", "/readyz", "method_not_allowed", Some(("Allow", "GET, HEAD"))),
-        ] {
-            let reply = ask(&routes, method, target, "");
-            assert_eq!((expected, header), (code(&reply).as_str(), reply.header), "{method} {target}");
-        }
-        let (off, _outlet) = super::tests::routes(None);
-        assert_eq!("simulator_off", code(&ask(&off, "POST", "/simulator", "{}")));
-    }
-
-    #[test]
-    fn guards_come_first() {
-        let (mut routes, _outlet) = routes(Some(Reach::Own));
-        routes.door = Door::Remote { token: "t".to_owned() };
-        assert_eq!("unauthorized", code(&ask(&routes, "GET", "/nothing", "")));
-        assert_eq!(200, ask(&routes, "GET", "/health", "").status);
-    }
-
-    #[test]
-    fn tells_a_wrong_body_from_wrong_values() {
-        let (routes, _outlet) = routes(Some(Reach::Own));
-        let large = format!("{}{}", r#"{"callId":"c1","digit":"1"}"#, " ".repeat(BODY_MAX));
-        let deep = "[".repeat(4000);
-        for (body, status, expected) in [
-            ("", 400, "not_json"),
-            ("callId=c1&digit=1", 400, "not_json"),
-            (r#"{"callId":"c1","digit":"1"} x"#, 400, "not_json"),
-            (r#"{"callId":1,"digit":"1""#, 400, "not_json"),
-            (deep.as_str(), 400, "not_json"),
-            ("[]", 422, "bad_press"),
-            ("1", 422, "bad_press"),
-            ("{}", 422, "bad_press"),
-            (r#"{"callId":"c1"}"#, 422, "bad_press"),
-            (r#"{"callId":"c1","digit":1}"#, 422, "bad_press"),
-            (r#"{"callId":null,"digit":"1"}"#, 422, "bad_press"),
-            (r#"{"callId":"c1","digit":"1","digit":"2"}"#, 422, "bad_press"),
-            (r#"{"callId":"","digit":"1"}"#, 422, "bad_call_id"),
-            (r#"{"callId":"a b","digit":"1"}"#, 422, "bad_call_id"),
-            (r#"{"callId":"..","digit":"1"}"#, 422, "bad_call_id"),
-            (r#"{"callId":"c1","digit":""}"#, 422, "bad_digit"),
-            (r#"{"callId":"c1","digit":"12"}"#, 422, "bad_digit"),
-            (r#"{"callId":"c1","digit":"E"}"#, 422, "bad_digit"),
-            (large.as_str(), 413, "body_too_large"),
-        ] {
-            let reply = ask(&routes, "POST", "/simulator", body);
-            assert_eq!((status, expected), (reply.status, code(&reply).as_str()), "{body:.50}");
-        }
-        let reply = routes.answer(Asked {
-            method: "POST",
-            target: "/simulator",
-            body: b"{\"callId\":\"\xff\",\"digit\":\"1\"}",
-            ..Asked::default()
-        });
-        assert_eq!("not_json", code(&reply));
-    }
-
-    /// Answers every question, and returns the questions in the end.
-    fn engine(
-        outlet: Outlet,
-        mut answer: impl FnMut(&Ask) -> Answer + Send + 'static,
-    ) -> thread::JoinHandle<Vec<Ask>> {
-        thread::spawn(move || {
-            let mut questions = Vec::new();
-            while let Ok(Incoming::Asked { question, reply }) = outlet.incoming.recv() {
-                reply.send(answer(&question)).unwrap();
-                questions.push(question);
-            }
-            questions
-        })
-    }
-
-    #[test]
-    fn presses_and_says_what_came_of_it() {
-        let (routes, outlet) = routes(Some(Reach::Dry));
-        let mut answers = [
-            Answer::Pressed(Verdict::Accepted),
-            Answer::Pressed(Verdict::Rejected(NoMatch::Invalid)),
-            Answer::Pressed(Verdict::Late),
-            Answer::OfTheStream,
-            Answer::Pressed(Verdict::Refused),
-        ]
-        .into_iter();
-        let engine = engine(outlet, move |_| answers.next().unwrap());
-        let body = r#"{"x":[{}],"callId":"c\u0031","digit":"a"}"#;
-        for _ in 0..3 {
-            let expected = Reply::new(200, JSON, r#"{"status":"digit_processed"}"#);
-            assert_eq!(expected, ask(&routes, "POST", "/simulator", body));
-        }
-        for (status, expected) in [(409, "call_of_the_stream"), (503, "no_room")] {
-            let reply = ask(&routes, "POST", "/simulator", body);
-            assert_eq!((status, expected), (reply.status, code(&reply).as_str()));
-        }
-        drop(routes);
-        let press = Ask::Press { call: "c1".to_owned(), key: Key::parse('A').unwrap(), reach: Reach::Dry };
-        assert_eq!(vec![press; 5], engine.join().unwrap());
-    }
-
-    #[test]
-    fn says_so_where_the_engine_is_late_or_gone() {
-        let (routes, outlet) = routes(Some(Reach::Own));
-        assert_eq!(503, ask(&routes, "GET", "/livez", "").status);
-        assert_eq!("engine_late", code(&ask(&routes, "POST", "/simulator", r#"{"callId":"c","digit":"1"}"#)));
-        drop(outlet);
-        assert_eq!(503, ask(&routes, "GET", "/livez", "").status);
-        assert_eq!("stopping", code(&ask(&routes, "POST", "/simulator", r#"{"callId":"c","digit":"1"}"#)));
-    }
-
-    #[test]
-    fn is_ready_once_every_link_is() {
-        let (routes, outlet) = routes(None);
-        let _engine = engine(outlet, |_| Answer::Pong);
-        assert_eq!(Reply::new(200, TEXT, "ok"), ask(&routes, "GET", "/livez", ""));
-        routes.status.set_token(Link::Up);
-        routes.status.set_websocket(Link::Down("refused".to_owned()));
-        assert_eq!(Reply::new(503, TEXT, "websocket: refused\n"), ask(&routes, "GET", "/readyz", ""));
-        let verbose = "[+] token: up\n[-] websocket: refused\n[+] updates: up\nnot ready";
-        assert_eq!(Reply::new(503, TEXT, verbose), ask(&routes, "GET", "/readyz?verbose", ""));
-        routes.status.set_websocket(Link::Up);
-        assert_eq!(Reply::new(200, TEXT, "ready"), ask(&routes, "GET", "/readyz", ""));
-    }
-}
+mod tests;
+#[cfg(test)]
+mod v1_tests;

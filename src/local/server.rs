@@ -14,8 +14,10 @@ use super::lane::Lane;
 use super::problem::{ALWAYS, Problem};
 use super::routes::{Asked, Reply, Routes};
 
-/// How long to wait before tiny_http is started anew.
+/// How long to wait before tiny_http is started anew; each time in vain twice as long, up to the other. What
+/// it lacks, threads or descriptors, comes back when it does, and every attempt in vain says so.
 const RESTART_PAUSE: Duration = Duration::from_millis(100);
+const RESTART_PAUSE_MAX: Duration = Duration::from_millis(800);
 
 /// Thread `api`.
 pub struct Api {
@@ -26,19 +28,26 @@ pub struct Api {
 impl Api {
     /// Answers requests until the gate has ended.
     pub fn run(self) {
+        let mut pause = RESTART_PAUSE;
         while !self.lane.is_stopping() {
             let received = self.lane.current().map(|server| server.recv());
             match received {
-                Some(Ok(request)) => self.answer(request),
+                Some(Ok(request)) => {
+                    pause = RESTART_PAUSE;
+                    self.answer(request);
+                }
                 Some(Err(_)) | None if self.lane.is_stopping() => break,
-                Some(Err(_)) | None => self.restart(),
+                Some(Err(_)) | None => {
+                    std::thread::sleep(pause);
+                    pause = (pause * 2).min(RESTART_PAUSE_MAX);
+                    self.restart();
+                }
             }
         }
     }
 
     /// Starts tiny_http anew if nobody accepts any more: one failed accept ends it for good.
     fn restart(&self) {
-        std::thread::sleep(RESTART_PAUSE);
         if self.lane.is_stopping() || !self.lane.is_dead() {
             return;
         }

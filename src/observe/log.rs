@@ -19,6 +19,7 @@ use log::kv::Key;
 use log::{Level, LevelFilter, Log, Metadata, Record};
 
 use crate::error::Error;
+pub(crate) use line::utc;
 use line::{Renderer, Style};
 use queue::Queue;
 use repeats::{Event, Repeats, Saying};
@@ -277,6 +278,8 @@ impl<S: Sink> Log for Logger<S> {
 mod tests {
     use std::sync::Arc;
 
+    use proptest::prelude::*;
+
     use super::*;
 
     impl<F: Fn(&[u8]) + Send + Sync> Sink for F {
@@ -418,5 +421,96 @@ mod tests {
         let text = String::from_utf8(lines.lock().unwrap().clone()).unwrap();
         let messages: Vec<_> = text.lines().map(|line| line.split("] ").nth(1).unwrap()).collect();
         assert_eq!(vec!["inner", "outer"], messages);
+    }
+
+    /// What breaks lines, moves cursors and turns writing around, between words; now and then far too much of it.
+    fn hostile() -> impl Strategy<Value = String> {
+        let pieces = prop::sample::select(
+            &[
+                "\n",
+                "\r\n",
+                "\0",
+                "\u{1b}[2J",
+                "\u{1b}]0;x\u{7}",
+                "\u{7f}",
+                "\u{85}",
+                "\u{9b}31m",
+                "\u{2028}",
+                "\u{2029}",
+                "\u{202e}",
+                "\u{2066}",
+                "\u{200f}",
+                "\u{61c}",
+                "\t",
+                "\"",
+                "\\",
+                "=",
+                " ",
+                "<0>",
+                "{",
+                "\"}\n{\"ts\":0}",
+                "level=error",
+                "é",
+                "😀",
+                "c-1",
+            ][..],
+        );
+        prop_oneof![
+            prop::collection::vec(pieces.clone(), 0..8).prop_map(|pieces| pieces.concat()),
+            prop::collection::vec(pieces, 300..500).prop_map(|pieces| pieces.concat()),
+            any::<String>(),
+        ]
+    }
+
+    proptest! {
+        /// Ids, errors, words of servers, paths and names of nodes come in as messages and values; keys are ours.
+        #[test]
+        fn whatever_outsiders_fill_in_an_event_is_one_short_line_without_control_bytes(
+            events in prop::collection::vec((hostile(), hostile(), hostile(), 0..3usize), 1..6),
+            style in prop::sample::select(
+                &[Style::Human { colour: false }, Style::Human { colour: true }, Style::Json, Style::Journald][..]
+            ),
+        ) {
+            let written = Mutex::new(Vec::new());
+            let puts = Mutex::new(0);
+            let logger = Logger::new(LevelFilter::Debug, style, |line: &[u8]| {
+                written.lock().unwrap().extend_from_slice(line);
+                *puts.lock().unwrap() += 1;
+            });
+            for (words, call, why, times) in &events {
+                let pairs: &[(&str, &dyn log::kv::ToValue)] =
+                    &[("call", &call.as_str()), ("cause", &why.as_str()), ("took_ms", &7)];
+                for level in [Level::Error, Level::Debug] {
+                    for _ in 0..=*times {
+                        let mut record = Record::builder();
+                        record.level(level).target("dtmfd::x").key_values(&pairs);
+                        logger.log(&record.args(format_args!("it said {words}")).build());
+                    }
+                }
+            }
+            logger.flush();
+            let text = String::from_utf8(written.lock().unwrap().clone()).unwrap();
+            prop_assert!(text.ends_with('\n'));
+            prop_assert_eq!(*puts.lock().unwrap(), text.matches('\n').count(), "a line each");
+            for line in text.lines() {
+                prop_assert!(line.len() < 2048, "{} bytes", line.len());
+                // Colours are ours: one at the beginning, one at the end.
+                let colours = ["\x1b[31m", "\x1b[2m"].into_iter().find_map(|begin| line.strip_prefix(begin));
+                let inside = match colours {
+                    Some(rest) if style == (Style::Human { colour: true }) => rest.strip_suffix("\x1b[0m").unwrap(),
+                    _ => line,
+                };
+                let bad = |c: char| match u32::from(c) {
+                    0..0x20 | 0x7f..0xa0 | 0x61c | 0x200e..=0x200f | 0x2028..=0x202e | 0x2066..=0x2069 => true,
+                    _ => false,
+                };
+                prop_assert!(!inside.contains(bad), "{:?}", inside);
+                if style == Style::Json {
+                    let parsed: serde_json::Value = serde_json::from_str(inside).unwrap();
+                    prop_assert_eq!("dtmfd::x", parsed["target"].as_str().unwrap());
+                    prop_assert!(parsed["msg"].as_str().unwrap().starts_with("it said "));
+                }
+            }
+        }
     }
 }

@@ -2,22 +2,19 @@
 
 use std::time::SystemTime;
 
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
 use uuid::Uuid;
 
+use crate::call_id;
 use crate::engine::{Failure, Outcome, Update};
 use crate::tenant::retry_after_ms;
-
-/// All but RFC 3986's unreserved characters.
-const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// What idempotency keys are made under. It must never change: after an update of dtmfd the same key must come out.
 const NAMESPACE: Uuid = Uuid::from_u128(0x3f0c_98a4_6f0b_4f58_9d0e_27ab_71c5_e264);
 
 /// Returns the path that an interaction's variables are posted to.
 pub fn path(interaction: &str) -> String {
-    format!("/api/v2/interactions/{}/variables", utf8_percent_encode(interaction, RESERVED))
+    format!("/api/v2/interactions/{}/variables", call_id::encode(interaction))
 }
 
 /// Returns what is posted: the variables in their order, as compact JSON.

@@ -235,7 +235,7 @@ impl fmt::Debug for Line {
 /// Returns the beginning of what a server said: one line, control characters escaped, and blotted out what it may
 /// repeat of ours: the token, the values of the variables, and, for they may be a caller's, all runs of 3 or more
 /// decimal digits. So statuses and ids in its words are lost.
-fn for_operators(said: &str, token: &Token, update: &Update) -> Option<Box<str>> {
+pub(super) fn for_operators(said: &str, token: &Token, update: &Update) -> Option<Box<str>> {
     let said = blot(said, &token.bearer, update.texts().map(|(_, value)| value));
     // `escape_debug` escapes what would not show, or would change how the rest shows; quotes are harmless here.
     let is_printable = |char: char| "\"'\\".contains(char) || char.escape_debug().len() == 1;

@@ -102,9 +102,9 @@ impl From<ureq::Error> for Unanswered {
     }
 }
 
-/// Answers at once: the lookup is part of dialling.
+/// Answers at once: the lookup is part of dialling, or there is none.
 #[derive(Debug)]
-struct NoLookup;
+pub(crate) struct NoLookup;
 
 impl Resolver for NoLookup {
     fn resolve(&self, _: &Uri, _: &Config, _: NextTimeout) -> Result<ResolvedSocketAddrs, ureq::Error> {
@@ -199,6 +199,7 @@ mod tests {
     use std::thread;
 
     use super::*;
+    use crate::tenant::Proxy;
     use crate::tenant::stand_in::{Authority, Gate, Seen, StandIn, answer, net, net_trusting};
 
     const SHORT: Limits =
@@ -280,6 +281,20 @@ mod tests {
             );
         }
         gate.open();
+    }
+
+    #[test]
+    fn a_silent_proxy_costs_no_more_than_connecting_may_take() {
+        let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = silent.local_addr().unwrap().to_string();
+        let net = net().through(Some(Proxy::parse(&address).expect("a proxy")));
+        let limits = Limits { total: Duration::from_secs(10), ..SHORT };
+        let begin = Instant::now();
+        let url = Url::parse("https://x.invalid", Kind::Http).unwrap();
+        let error = post(&agent_within(&net, limits), &url).expect_err("late");
+        let why = format!("the proxy {address}: no answer to CONNECT in time");
+        assert_eq!(Unanswered { is_timeout: true, why }, error);
+        assert!((140..3000).contains(&begin.elapsed().as_millis()), "{:?}", begin.elapsed());
     }
 
     #[test]

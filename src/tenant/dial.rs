@@ -1,5 +1,6 @@
-//! The way to the tenant: look up, connect, TLS; each under one deadline.
+//! The way to the tenant: look up, connect, the proxy's CONNECT, TLS; all under one deadline.
 
+use std::fmt;
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
@@ -7,9 +8,11 @@ use std::time::Instant;
 
 use native_tls::{HandshakeError, TlsStream};
 
+use super::proxy::Proxy;
 use super::resolver::{ResolveError, Resolver};
 use super::socket::{Socket, Stream};
-use super::tls::{Tls, TlsError, explain};
+use super::tls::{Tls, TlsError, explain, verify_name};
+use super::tunnel::{self, NoTunnel};
 use super::url::Url;
 
 /// How many addresses of a name are tried: each gets its share of the time, and a smaller one would be too little.
@@ -19,6 +22,7 @@ const ADDRESSES_TRIED_MAX: usize = 8;
 #[derive(Clone, Debug)]
 pub struct Net {
     parts: Arc<Parts>,
+    proxy: Option<Arc<Proxy>>,
 }
 
 #[derive(Debug)]
@@ -27,30 +31,60 @@ struct Parts {
     tls: Tls,
 }
 
+/// Who a step leads to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Hop {
+    /// The tenant itself.
+    Tenant,
+    /// The proxy on the way there.
+    Proxy,
+}
+
+impl fmt::Display for Hop {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Hop::Tenant => "",
+            Hop::Proxy => "the proxy ",
+        })
+    }
+}
+
 /// Why a connection did not come about: which step failed, and how.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DialError {
     /// The name has no address.
-    #[error("looking up {host}: {why}")]
+    #[error("looking up {hop}{host}: {why}")]
     Resolve {
+        /// Whose name it is.
+        hop: Hop,
         /// The name.
         host: String,
         /// Why.
         why: ResolveError,
     },
     /// No TCP connection; this is the last address that was tried.
-    #[error("connecting to {address}: {why}")]
+    #[error("connecting to {hop}{address}: {why}")]
     Connect {
+        /// Whose address it is.
+        hop: Hop,
         /// The address.
         address: SocketAddr,
         /// Why.
         why: io::Error,
     },
+    /// No way through the proxy.
+    #[error("the proxy {proxy}: {why}")]
+    Tunnel {
+        /// Its host and port.
+        proxy: String,
+        /// Why.
+        why: NoTunnel,
+    },
     /// No TLS.
     #[error("TLS with {host}: {why}")]
     Tls {
-        /// The name that the certificate must bear.
+        /// The name that the certificate must bear, and the proxy on the way.
         host: String,
         /// Why.
         why: String,
@@ -58,7 +92,7 @@ pub enum DialError {
     /// TLS did not come about in time.
     #[error("TLS with {host}: no answer in time")]
     TlsLate {
-        /// The name that the certificate must bear.
+        /// The name that the certificate must bear, and the proxy on the way.
         host: String,
     },
     /// TLS can't be set up here.
@@ -72,6 +106,7 @@ impl DialError {
         match self {
             DialError::Resolve { why, .. } => *why == ResolveError::Late,
             DialError::Connect { why, .. } => why.kind() == ErrorKind::TimedOut,
+            DialError::Tunnel { why, .. } => matches!(why, NoTunnel::Late),
             DialError::TlsLate { .. } => true,
             DialError::Tls { .. } | DialError::Setup(_) => false,
         }
@@ -81,13 +116,20 @@ impl DialError {
 impl Net {
     /// Reaches the tenant with these.
     pub fn new(resolver: Resolver, tls: Tls) -> Net {
-        Net { parts: Arc::new(Parts { resolver, tls }) }
+        Net { parts: Arc::new(Parts { resolver, tls }), proxy: None }
     }
 
-    /// Connects to the endpoint: TCP without delay, and TLS where its scheme asks for it.
+    /// Goes through this proxy, where there is one, to whatever it serves.
+    #[must_use]
+    pub fn through(self, proxy: Option<Proxy>) -> Net {
+        Net { proxy: proxy.map(Arc::new), ..self }
+    }
+
+    /// Connects to the endpoint: TCP without delay, the proxy's CONNECT where one is on the way, and TLS where its
+    /// scheme asks for it. The name of a host behind a proxy is the proxy's to look up.
     ///
-    /// `opened` is shown the TCP connection before TLS begins, so that the caller can keep a clone to shut it down from
-    /// another thread, which also ends a handshake. The stream comes back without timeouts.
+    /// `opened` is shown the TCP connection before anything goes over it, so that the caller can keep a clone to shut
+    /// it down from another thread, which also ends a handshake. The stream comes back without timeouts.
     ///
     /// # Errors
     ///
@@ -98,18 +140,31 @@ impl Net {
         deadline: Instant,
         opened: &dyn Fn(&TcpStream),
     ) -> Result<Stream, DialError> {
-        let host = url.host();
+        let proxy = self.proxy.as_deref().filter(|proxy| proxy.serves(url));
+        let (hop, host, port) = match proxy {
+            None => (Hop::Tenant, url.host(), url.port()),
+            Some(proxy) => (Hop::Proxy, proxy.host(), proxy.port()),
+        };
         let addresses = self
             .parts
             .resolver
-            .resolve(host, url.port(), deadline)
-            .map_err(|why| DialError::Resolve { host: host.to_owned(), why })?;
-        let tcp = connect(&addresses, deadline)?;
+            .resolve(host, port, deadline)
+            .map_err(|why| DialError::Resolve { hop, host: host.to_owned(), why })?;
+        let tcp = connect(&addresses, deadline).map_err(|(address, why)| DialError::Connect {
+            hop,
+            address,
+            why,
+        })?;
         opened(&tcp);
-        // A proxy's CONNECT goes here: what is looked up and connected to above is then the proxy.
+        let mut socket = Socket::new(tcp);
+        if let Some(proxy) = proxy {
+            let failed = |why| DialError::Tunnel { proxy: proxy.to_string(), why };
+            socket.set_deadline(Some(deadline)).map_err(|error| failed(NoTunnel::Broken(error)))?;
+            tunnel::open(&mut socket, proxy, url).map_err(failed)?;
+        }
         let mut stream = match url.is_secure() {
-            true => Stream::Tls(Box::new(self.handshake(host, tcp, deadline)?)),
-            false => Stream::Plain(Socket::new(tcp)),
+            true => Stream::Tls(Box::new(self.handshake(url.host(), proxy, socket, deadline)?)),
+            false => Stream::Plain(socket),
         };
         // Only a socket that is gone refuses this; the first read will tell.
         let _ = stream.set_deadline(None);
@@ -119,18 +174,22 @@ impl Net {
     fn handshake(
         &self,
         host: &str,
-        tcp: TcpStream,
+        proxy: Option<&Proxy>,
+        mut socket: Socket,
         deadline: Instant,
     ) -> Result<TlsStream<Socket>, DialError> {
         let connector = self.parts.tls.connector()?;
-        let failed = |why: String| DialError::Tls { host: host.to_owned(), why };
-        let late = || DialError::TlsLate { host: host.to_owned() };
-        let mut socket = Socket::new(tcp);
+        let shown = match proxy {
+            None => host.to_owned(),
+            Some(proxy) => format!("{host} through the proxy {proxy}"),
+        };
+        let failed = |why: String| DialError::Tls { host: shown.clone(), why };
+        let late = || DialError::TlsLate { host: shown.clone() };
         socket.set_deadline(Some(deadline)).map_err(|error| failed(error.to_string()))?;
         let mut step = connector.connect(host, socket);
         loop {
             match step {
-                Ok(tls) => return Ok(tls),
+                Ok(tls) => return verify_name(&tls, host).map(|()| tls).map_err(failed),
                 Err(_) if Instant::now() >= deadline => return Err(late()),
                 Err(HandshakeError::WouldBlock(half)) => step = half.handshake(),
                 Err(HandshakeError::Failure(error)) => return Err(failed(explain(&error))),
@@ -142,7 +201,11 @@ impl Net {
 /// Connects to the first address that takes us.
 ///
 /// What time is left is shared evenly among the addresses left, so that one that swallows everything doesn't eat it all.
-fn connect(addresses: &[SocketAddr], deadline: Instant) -> Result<TcpStream, DialError> {
+///
+/// # Errors
+///
+/// Returns the last address that was tried, and why it didn't.
+fn connect(addresses: &[SocketAddr], deadline: Instant) -> Result<TcpStream, (SocketAddr, io::Error)> {
     let addresses = interleave(addresses);
     let mut failure = None;
     for (index, address) in addresses.iter().enumerate() {
@@ -154,7 +217,7 @@ fn connect(addresses: &[SocketAddr], deadline: Instant) -> Result<TcpStream, Dia
         };
         match tried.and_then(|tcp| tcp.set_nodelay(true).map(|()| tcp)) {
             Ok(tcp) => return Ok(tcp),
-            Err(why) => failure = Some(DialError::Connect { address: *address, why }),
+            Err(why) => failure = Some((*address, why)),
         }
     }
     Err(failure.expect("a lookup gives an address at least"))
@@ -238,17 +301,29 @@ mod tests {
         for (certified, expected) in [
             (
                 Authority::new("another").certify("127.0.0.1"),
-                "its certificate is refused: unable to get local issuer certificate; \
-                 a CA of your own is added by CXONE_CA_FILE (--ca-file)",
+                "its certificate is refused: unable to get local issuer certificate; no CA that is trusted here has \
+                 issued it: a CA of your own is added by CXONE_CA_FILE (--ca-file), and a server must send its \
+                 intermediate certificates",
             ),
             (
                 Authority::new("127.0.0.1").itself(),
-                "its certificate is refused: self-signed certificate; \
-                 a CA of your own is added by CXONE_CA_FILE (--ca-file)",
+                "its certificate is refused: self-signed certificate; no CA that is trusted here has issued it: a CA \
+                 of your own is added by CXONE_CA_FILE (--ca-file), and a server must send its intermediate \
+                 certificates",
             ),
-            (ours.certify("127.0.0.2"), "its certificate is refused: IP address mismatch"),
-            (ours.certify("example.com"), "its certificate is refused: IP address mismatch"),
-            (ours.certify_expired("127.0.0.1"), "its certificate is refused: certificate has expired"),
+            (
+                ours.certify("127.0.0.2"),
+                "its certificate is refused: IP address mismatch: it is made out to another host than the URL names",
+            ),
+            (
+                ours.certify("example.com"),
+                "its certificate is refused: IP address mismatch: it is made out to another host than the URL names",
+            ),
+            (
+                ours.certify_expired("127.0.0.1"),
+                "its certificate is refused: certificate has expired: it or a CA above it must be renewed, unless the \
+                 clock of this machine is wrong",
+            ),
         ] {
             let port = tls_peer(certified);
             let error = net_trusting(&ours)
@@ -269,7 +344,8 @@ mod tests {
             match dialled {
                 Ok(_) => assert!(is_right),
                 Err(error) => {
-                    let expected = "TLS with localhost: its certificate is refused: hostname mismatch";
+                    let expected = "TLS with localhost: its certificate is refused: hostname mismatch: it is made out \
+                                    to another host than the URL names";
                     assert_eq!((false, expected), (is_right, error.to_string().as_str()));
                 }
             }
@@ -286,7 +362,9 @@ mod tests {
             (listener.accept().expect("a connection"), listener, tcp)
         });
         let error = net().dial(&url, soon(), &|_| ()).expect_err("no TLS");
-        assert_eq!("TLS with 127.0.0.1: wrong version number", error.to_string());
+        let expected =
+            "TLS with 127.0.0.1: wrong version number: what answers there speaks no TLS, is the port right?";
+        assert_eq!(expected, error.to_string());
         let begin = Instant::now();
         let error = net().dial(&url, begin + Duration::from_millis(300), &|_| ()).expect_err("nothing");
         assert_eq!("TLS with 127.0.0.1: no answer in time", error.to_string());

@@ -1,9 +1,12 @@
 //! What we trust, and the one TLS connector that all links share.
 
 use std::fmt;
+use std::io::{Read, Write};
+use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 
-use native_tls::{Certificate, Protocol, TlsConnector};
+use native_tls::{Certificate, Protocol, TlsConnector, TlsStream};
+use openssl::x509::X509;
 
 /// What the tenant must prove who it is against: the system's store, and a CA of the user's beside it.
 pub struct Tls {
@@ -78,13 +81,74 @@ pub(super) fn explain(error: &native_tls::Error) -> String {
     // Why a certificate was refused stands in brackets behind everything else.
     let verdict = text.strip_suffix(')').and_then(|text| text.rsplit_once(" ("));
     match verdict {
-        Some((refusal, verdict)) if refusal.contains("certificate verify failed") => {
-            let is_unknown = verdict.contains("issuer") || verdict.contains("self-signed");
-            let hint =
-                if is_unknown { "; a CA of your own is added by CXONE_CA_FILE (--ca-file)" } else { "" };
-            format!("its certificate is refused: {verdict}{hint}")
-        }
-        _ => reason(&text).to_owned(),
+        Some((refusal, verdict)) if refusal.contains("certificate verify failed") => refused(verdict),
+        _ => broken(&text),
+    }
+}
+
+/// Looks for `host` where it belongs in the peer's certificate.
+///
+/// Where a certificate names no host in its subjectAltName at all, OpenSSL makes do with the common name of its
+/// subject, in which CAs don't vouch for hosts (RFC 9525 section 6.3), and native-tls has no switch for that.
+///
+/// # Errors
+///
+/// Returns what is wrong with the certificate.
+pub(super) fn verify_name<S: Read + Write>(stream: &TlsStream<S>, host: &str) -> Result<(), String> {
+    if host.parse::<IpAddr>().is_ok() {
+        return Ok(()); // OpenSSL looks for addresses in the right place only.
+    }
+    let der = stream.peer_certificate().ok().flatten().and_then(|certificate| certificate.to_der().ok());
+    let certificate = der.and_then(|der| X509::from_der(&der).ok());
+    let names = certificate.and_then(|certificate| certificate.subject_alt_names());
+    match names.is_some_and(|names| names.iter().any(|name| name.dnsname().is_some())) {
+        true => Ok(()),
+        false => Err(refused(NO_NAME)),
+    }
+}
+
+const NO_NAME: &str = "no host in its subjectAltName";
+
+/// Says why a certificate was refused, and what would help: OpenSSL's verdict is one about the whole chain.
+fn refused(verdict: &str) -> String {
+    let has = |words: &[&str]| words.iter().any(|word| verdict.contains(word));
+    let advice = if has(&["issuer", "self-signed", "first certificate"]) {
+        "; no CA that is trusted here has issued it: a CA of your own is added by CXONE_CA_FILE (--ca-file), and a \
+         server must send its intermediate certificates"
+    } else if has(&["has expired", "not yet valid"]) {
+        ": it or a CA above it must be renewed, unless the clock of this machine is wrong"
+    } else if has(&["mismatch"]) {
+        ": it is made out to another host than the URL names"
+    } else if has(&["purpose"]) {
+        ": it or a CA above it is not made for TLS servers (extended key usage serverAuth)"
+    } else if has(&["invalid CA", "path length", "certificate signing", "invalid non-CA"]) {
+        ": what has issued it may not issue certificates"
+    } else if has(&["subtree violation"]) {
+        ": a CA above it may not issue certificates for this host (name constraints)"
+    } else if has(&["too weak"]) {
+        ": it or a CA above it must have 2048 bits of RSA or 224 of an elliptic curve, and a signature with SHA-256"
+    } else if has(&["signature failure"]) {
+        ": it is damaged, or forged"
+    } else if has(&[NO_NAME]) {
+        ": it names its host as its subject's common name, which does not count"
+    } else {
+        ""
+    };
+    format!("its certificate is refused: {verdict}{advice}")
+}
+
+/// Says why a handshake broke before, or beside, the peer's certificate.
+fn broken(text: &str) -> String {
+    let is = |words: &[&str]| words.iter().any(|word| text.contains(word));
+    let reason = reason(text);
+    if is(&["unsupported protocol", "alert protocol version"]) {
+        format!("{reason}: it speaks TLS 1.1 or older, and 1.2 is the least")
+    } else if is(&["wrong version number", "packet length too long", ":http request:"]) {
+        format!("{reason}: what answers there speaks no TLS, is the port right?")
+    } else if is(&[":asn1 encoding routines:"]) {
+        format!("its certificate is refused: it cannot be read ({reason})")
+    } else {
+        reason.to_owned()
     }
 }
 

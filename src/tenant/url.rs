@@ -133,10 +133,7 @@ impl Url {
         let (host, port) = split(authority).ok_or(UrlError::Host { kind })?;
         let port = match port {
             None => default_port(secure),
-            Some(digits) => match digits.parse() {
-                Ok(port @ 1..) if digits.bytes().all(|byte| byte.is_ascii_digit()) => port,
-                _ => return Err(UrlError::Port),
-            },
+            Some(digits) => port_of(digits).ok_or(UrlError::Port)?,
         };
         let url = Url {
             kind,
@@ -201,13 +198,11 @@ impl Url {
 
     /// Returns what stands in a `Host` header: the host, and the port where it isn't the scheme's own.
     pub fn authority(&self) -> String {
-        let host: &dyn fmt::Display =
-            if self.host.contains(':') { &format_args!("[{}]", self.host) } else { &self.host };
+        let mut authority = host_and_port(&self.host, self.port);
         if self.port == default_port(self.secure) {
-            host.to_string()
-        } else {
-            format!("{host}:{}", self.port)
+            authority.truncate(authority.rfind(':').expect("a port follows"));
         }
+        authority
     }
 
     fn is_loopback(&self) -> bool {
@@ -225,8 +220,19 @@ fn default_port(secure: bool) -> u16 {
     if secure { 443 } else { 80 }
 }
 
+/// Returns `HOST:PORT`, with brackets around an IPv6 address.
+pub(super) fn host_and_port(host: &str, port: u16) -> String {
+    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+}
+
+/// Reads a port; `None` if it can't be one.
+pub(super) fn port_of(digits: &str) -> Option<u16> {
+    let port = digits.parse().ok().filter(|port| *port > 0);
+    port.filter(|_| digits.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
 /// Splits `host[:port]` and takes the brackets off an IPv6 address; `None` if that host can't be.
-fn split(authority: &str) -> Option<(&str, Option<&str>)> {
+pub(super) fn split(authority: &str) -> Option<(&str, Option<&str>)> {
     let (host, rest) = match authority.strip_prefix('[') {
         Some(bracketed) => {
             let (host, rest) = bracketed.split_once(']')?;

@@ -6,11 +6,12 @@ use std::path::{Path, PathBuf};
 
 use super::diagnostic::Finding;
 use super::load::{Loaded, load};
+use super::render::printable;
 use super::syntax::{self, FILE_BYTES_MAX};
 
 /// Why a file could not be read at all. What is wrong with its content is a [`Finding`].
 #[derive(Debug, thiserror::Error)]
-#[error("cannot read {}", path.display())]
+#[error("cannot read {}", printable(&path.to_string_lossy()))]
 pub struct ReadError {
     /// Which file.
     pub path: PathBuf,

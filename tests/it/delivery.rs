@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use dtmfd::engine::{
-    Attempt, Bounds, Calls, Endpoint, Event, Failure, Key, Outcome, Output, Parked, Random, Source, Summary,
-    Tick,
+    Answer, AskId, Attempt, Bounds, Calls, Endpoint, Event, Failure, Key, Named, Outcome, Output, Page,
+    Parked, Question, Random, Source, Summary, Tick, UpdateStanding, UpdateState,
 };
 
 use crate::script::tree;
@@ -28,6 +28,8 @@ struct World {
     delivered: BTreeMap<String, (u64, u32)>,
     parked: BTreeMap<String, (u64, Parked)>,
     endpoint: Vec<(u64, Endpoint)>,
+    answered: Option<Answer>,
+    dropped: Vec<String>,
     drained: Option<(u64, Summary)>,
 }
 
@@ -42,6 +44,8 @@ impl World {
             delivered: BTreeMap::new(),
             parked: BTreeMap::new(),
             endpoint: Vec::new(),
+            answered: None,
+            dropped: Vec::new(),
             drained: None,
         }
     }
@@ -91,6 +95,8 @@ impl World {
                     self.parked.insert(update.call.to_string(), (now, why));
                 }
                 Output::EndpointIs(endpoint) => self.endpoint.push((now, endpoint)),
+                Output::Answer(_, answer) => self.answered = Some(answer),
+                Output::DroppedByOperator { update, .. } => self.dropped.push(update.call.to_string()),
                 Output::Drained(left) => self.drained = Some((now, left)),
                 Output::Began { .. }
                 | Output::Resumed { .. }
@@ -98,21 +104,39 @@ impl World {
                 | Output::KeepingIs(_)
                 | Output::TreeTaken(_)
                 | Output::Undurable { .. }
-                | Output::DroppedByOperator { .. }
                 | Output::Pressed { .. }
                 | Output::Dropped { .. }
                 | Output::Entered { .. }
                 | Output::Ended { .. }
                 | Output::Discarded { .. }
                 | Output::Queued { .. }
-                | Output::Retrying { .. }
-                | Output::Answer(..) => (),
+                | Output::Retrying { .. } => (),
             }
         }
         // It looks at every update: where there are thousands, every thousandth time will do.
         if self.calls.summary().waiting < 100 || self.sent.is_multiple_of(1_000) {
             self.calls.check_invariants();
         }
+    }
+
+    /// Asks the engine.
+    fn ask(&mut self, question: Question<'_>, at: u64, tenant: Tenant<'_>) -> Answer {
+        self.run_until(at, tenant);
+        self.calls.handle(Event::Asked(AskId(1), question), Tick(at));
+        self.drain(at, tenant);
+        self.answered.take().expect("every question is answered at once")
+    }
+
+    /// Returns how the only update stands.
+    fn standing(&mut self, at: u64, tenant: Tenant<'_>) -> UpdateStanding {
+        let page = Page { after: 0, limit: 2 };
+        let Answer::Outbox(mut list, None) =
+            self.ask(Question::Outbox { only_parked: false, page }, at, tenant)
+        else {
+            panic!("it is a page, and the only one")
+        };
+        assert_eq!(1, list.len());
+        list.remove(0)
     }
 
     fn attempts(&self, call: &str) -> Vec<u64> {
@@ -143,6 +167,51 @@ fn what_asking_again_would_not_help_is_parked_at_once() {
         world.run_until(DAY, &mut |_, _, _| unreachable!("it is parked"));
         assert_eq!((15, Parked::Rejected { status }), world.parked["a"]);
     }
+}
+
+#[test]
+fn an_operator_retries_and_drops_updates_but_none_whose_attempt_is_under_way() {
+    let rejected = Outcome::Rejected { status: 400 };
+    let mut world = World::new(4);
+    world.end_call("a", 0, &mut |_, _, _| (10, rejected));
+    let name = world.standing(5, &mut |_, _, _| unreachable!()).name;
+    let question = Question::Drop(Named::One(name));
+    assert_eq!(Answer::UpdateInFlight, world.ask(question, 6, &mut |_, _, _| unreachable!()));
+    let standing = world.standing(20, &mut |_, _, _| unreachable!());
+    assert_eq!(UpdateState::Parked(Parked::Rejected { status: 400 }), standing.state);
+    assert_eq!((name, 1, 20), (standing.name, standing.attempts, standing.age_ms));
+
+    let mut failing = |_: u64, _: &str, _: u32| (0, BROKEN);
+    let retry = Question::Retry(Named::One(name));
+    assert_eq!(Answer::Changed(1), world.ask(retry, 30, &mut failing));
+    assert_eq!(UpdateState::Waiting, world.standing(30, &mut failing).state);
+    assert_eq!(Answer::Changed(1), world.ask(retry, 31, &mut failing), "it does not wait any longer");
+    assert_eq!(3, world.attempts("a").len());
+
+    assert_eq!(Answer::Changed(1), world.ask(question, 32, &mut failing));
+    assert_eq!((vec!["a".to_owned()], 0), (world.dropped.clone(), world.calls.summary().waiting));
+    for question in [question, retry, Question::Retry(Named::One(name ^ 1))] {
+        assert_eq!(Answer::NoSuchUpdate, world.ask(question, DAY, &mut |_, _, _| unreachable!()));
+    }
+}
+
+#[test]
+fn all_that_is_parked_is_changed_a_thousand_at_a_time() {
+    let mut world = World::new(4);
+    let mut rejecting = |_: u64, _: &str, _: u32| (0, Outcome::Rejected { status: 400 });
+    for call in 0..1_500 {
+        world.end_call(&format!("c{call}"), call, &mut rejecting);
+    }
+    let all = Question::Retry(Named::AllParked);
+    let mut slow = |_: u64, _: &str, _: u32| (DAY, DONE);
+    assert_eq!(Answer::Changed(1_000), world.ask(all, 2_000, &mut slow));
+    assert_eq!(500, world.calls.summary().parked);
+    assert_eq!(Answer::Changed(500), world.ask(Question::Drop(Named::AllParked), 2_001, &mut slow));
+    assert_eq!(Answer::Changed(0), world.ask(all, 2_002, &mut slow));
+    assert_eq!((500, 1_000, 0), {
+        let Summary { waiting, parked, .. } = world.calls.summary();
+        (world.dropped.len(), waiting, parked)
+    });
 }
 
 #[test]
@@ -420,4 +489,27 @@ fn an_attempt_shares_its_update() {
     world.end_call("a", 0, &mut tenant);
     let (attempt, _) = world.answers.values().next().expect("it is on its way");
     assert_eq!(2, Arc::strong_count(&attempt.update));
+}
+
+/// Found by fuzzing: an update that grew too old while it waited for a worker kept its place in the queue, and got
+/// another when an operator wanted it tried again.
+#[test]
+fn an_update_that_was_parked_while_it_was_ready_is_queued_once_when_it_is_tried_again() {
+    let mut world = World::new(1);
+    let tenant = &mut |now, call: &str, _| match call {
+        "stuck" if now < DAY => (3 * DAY, DONE),
+        _ => (1, DONE),
+    };
+    world.end_call("stuck", 0, tenant);
+    world.end_call("late", 1, tenant);
+    for day in 1..=2 {
+        world.run_until(day * DAY + 10, tenant);
+        assert_eq!(Some(Parked::TooOld), world.parked.remove("late").map(|(_, why)| why), "day {day}");
+        let retry = Event::Asked(AskId(day), Question::Retry(Named::AllParked));
+        world.calls.handle(retry, Tick(day * DAY + 10));
+        world.drain(day * DAY + 10, tenant);
+        world.calls.check_invariants();
+    }
+    world.run_until(4 * DAY, tenant);
+    assert_eq!(Some(&(3 * DAY + 1, 1)), world.delivered.get("late"));
 }

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use dtmfd::engine::Key;
 use dtmfd::sandbox::{Faults, StandIn};
 
+use crate::pki::Plan;
 use crate::program::{PATIENCE, Program, Scratch, dtmfd, output, root};
 
 fn sandbox(more: &[&str]) -> (Option<i32>, String) {
@@ -268,11 +269,11 @@ fn a_wrong_command_line_is_a_usage_error() {
 }
 
 /// A tree whose calls end with their first key.
-const ONE_KEY: &str =
+pub(crate) const ONE_KEY: &str =
     r#"{ "rootNode": "a", "nodes": { "a": { "choices": { "1": { "outcome": "one" } } } } }"#;
 
 /// The service, on a free port, against the tenant at `url`; its secret is still to be told.
-fn run_against(url: &str, tree: &str) -> Command {
+pub(crate) fn run_against(url: &str, tree: &str) -> Command {
     let mut command = dtmfd(&["run", "--tenant", "t", "--client-id", "c", "--listen", "127.0.0.1:0"]);
     command.args(["--api-url", url, "--ivr", tree]);
     command
@@ -504,55 +505,10 @@ fn against_the_independent_tenant(name: &str, options: &[&str]) -> Option<String
 
 /// Returns a certificate authority, and a certificate for localhost with its key, all as PEM.
 fn certificates() -> (String, String, String) {
-    use openssl::asn1::Asn1Time;
-    use openssl::bn::{BigNum, MsbOption};
-    use openssl::hash::MessageDigest;
-    use openssl::pkey::PKey;
-    use openssl::rsa::Rsa;
-    use openssl::x509::extension::{BasicConstraints, SubjectAlternativeName};
-    use openssl::x509::{X509, X509Builder, X509NameBuilder};
-
-    let pem = |bytes: Vec<u8>| String::from_utf8(bytes).expect("PEM is ASCII");
-    let begin = |name: &str| -> X509Builder {
-        let mut subject = X509NameBuilder::new().expect("a name");
-        subject.append_entry_by_text("CN", name).expect("a common name");
-        let mut serial = BigNum::new().expect("a number");
-        serial.rand(127, MsbOption::MAYBE_ZERO, false).expect("a random number");
-        let mut builder = X509::builder().expect("a builder");
-        builder.set_version(2).expect("version 3");
-        builder.set_serial_number(&serial.to_asn1_integer().expect("a serial")).expect("a serial");
-        builder.set_subject_name(&subject.build()).expect("a subject");
-        builder.set_not_before(&Asn1Time::days_from_now(0).expect("today")).expect("today");
-        builder.set_not_after(&Asn1Time::days_from_now(2).expect("soon")).expect("soon");
-        builder
-    };
-    let new_key = || PKey::from_rsa(Rsa::generate(2048).expect("a key")).expect("a key");
-    let (ca_key, key) = (new_key(), new_key());
-
-    let mut builder = begin("dtmfd test CA");
-    builder.set_issuer_name(begin("dtmfd test CA").build().subject_name()).expect("an issuer");
-    builder.set_pubkey(&ca_key).expect("a key");
-    builder
-        .append_extension(BasicConstraints::new().critical().ca().build().expect("an extension"))
-        .expect("a CA");
-    builder.sign(&ca_key, MessageDigest::sha256()).expect("a signature");
-    let authority = builder.build();
-
-    let mut builder = begin("localhost");
-    builder.set_issuer_name(authority.subject_name()).expect("an issuer");
-    builder.set_pubkey(&key).expect("a key");
-    let names = SubjectAlternativeName::new()
-        .dns("localhost")
-        .build(&builder.x509v3_context(Some(&authority), None))
-        .expect("an extension");
-    builder.append_extension(names).expect("names");
-    builder.sign(&ca_key, MessageDigest::sha256()).expect("a signature");
-    let certificate = builder.build();
-    (
-        pem(authority.to_pem().expect("PEM")),
-        pem(certificate.to_pem().expect("PEM")),
-        pem(key.private_key_to_pem_pkcs8().expect("PEM")),
-    )
+    let authority = Plan::ca("dtmfd test CA").sign_itself();
+    let server = Plan::server(&["localhost"]).signed_by(&authority);
+    let key = server.key.private_key_to_pem_pkcs8().expect("a PEM");
+    (authority.pem(), server.pem(), String::from_utf8(key).expect("PEM is ASCII"))
 }
 
 #[test]
@@ -573,4 +529,35 @@ fn every_call_survives_drops_and_failing_answers() {
 #[test]
 fn two_hundred_calls_ended_at_once_are_delivered_though_each_answer_takes_a_second() {
     against_the_independent_tenant("burst", &["--calls", "1", "--burst", "200", "--hold", "--silent", "50"]);
+}
+
+/// A file may be called anything, and so may what was set.
+#[test]
+fn no_name_of_a_file_moves_the_cursor_or_makes_a_line_of_its_own() {
+    let folder = Scratch::new("names");
+    let name = "no\n\u{1b}[31msuch\u{202e}\u{85}";
+    let wrong = folder.write(&format!("wrong{name}"), "{");
+    let seed = root("tests/trees/seed.json").display().to_string();
+    for arguments in [
+        &["check", name][..],
+        &["test", name],
+        &["run", "--ivr", name],
+        &["run", "--ivr", &wrong],
+        &["sandbox", "--ivr", &wrong],
+        &["run", "--ivr", &seed, "--listen", &format!("unix:/{name}/x")],
+        &["run", "--ivr", &seed, "--listen", name],
+        &["run", "--ivr", &seed, "--tenant", name],
+        &["run", "--ivr", &seed, "--api-url", name, "--proxy", name, "--log", name, "--workers", name],
+    ] {
+        let mut command = dtmfd(arguments);
+        command.envs([("CXONE_TENANT", "t"), ("CXONE_CLIENT_ID", "c"), ("CXONE_CLIENT_SECRET_FILE", name)]);
+        if !arguments.contains(&"--workers") {
+            command.env_remove("CXONE_CLIENT_SECRET_FILE").env("CXONE_CLIENT_SECRET", "s");
+        }
+        let (code, text) = output(command);
+        assert_eq!(Some(78), code, "{arguments:?}: {text}");
+        let disturbs = |c: char| c.is_control() && c != '\n' || c == '\u{202e}';
+        assert!(!text.contains(disturbs) && text.lines().all(|line| !line.starts_with("such")), "{text:?}");
+        assert!(!text.contains("no\n"), "{text:?}");
+    }
 }

@@ -51,20 +51,45 @@ impl Program {
     /// Returns the first line that holds `words`, from what was not waited for yet.
     #[track_caller]
     pub(crate) fn wait_for(&mut self, words: &str) -> String {
+        self.wait_for_any(&[words])
+    }
+
+    /// As [`Program::wait_for`], for the first line that holds any of these words.
+    #[track_caller]
+    pub(crate) fn wait_for_any(&mut self, words: &[&str]) -> String {
         let deadline = Instant::now() + PATIENCE;
         while let Ok(line) = self.lines.recv_deadline(deadline) {
             self.heard.push(line);
             let line = self.heard.last().expect("just pushed");
-            if line.contains(words) {
+            if words.iter().any(|words| line.contains(words)) {
                 return line.clone();
             }
         }
         panic!("never said {words:?}:\n{}", self.heard.join("\n"));
     }
 
+    /// Returns whether it has said these words by now.
+    pub(crate) fn has_said(&mut self, words: &str) -> bool {
+        self.heard.extend(self.lines.try_iter());
+        self.heard.iter().any(|line| line.contains(words))
+    }
+
+    /// Returns the program's process id.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     pub(crate) fn signal(&self, name: &str) {
         let status = Command::new("kill").args([&format!("-{name}"), &self.child.id().to_string()]).status();
         assert!(status.expect("kill runs").success());
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.child.try_wait().expect("it can be waited for").is_some()
     }
 
     /// Waits for the end, and returns everything that was said.
@@ -96,11 +121,15 @@ impl Drop for Program {
 pub(crate) fn dtmfd(arguments: &[&str]) -> Command {
     let mut command = Command::new(BINARY);
     command.args(arguments).current_dir(root("tests"));
-    for (name, _) in
-        std::env::vars().filter(|(name, _)| name.starts_with("CXONE_") || name.starts_with("DTMFD_"))
-    {
-        command.env_remove(name);
+    for (name, _) in std::env::vars_os() {
+        let name = name.to_string_lossy();
+        let is_ours = name.starts_with("CXONE_") || name.starts_with("DTMFD_");
+        if is_ours || name.to_ascii_uppercase().ends_with("_PROXY") {
+            command.env_remove(&*name);
+        }
     }
+    // No test finds what another has kept.
+    command.env("DTMFD_STATE", "none");
     command
 }
 

@@ -41,7 +41,7 @@ fn sources(folder: &str) -> Vec<(String, String)> {
 }
 
 #[track_caller]
-fn nobody_says(folder: &str, words: &[&str], but: &[&str]) {
+pub(crate) fn nobody_says(folder: &str, words: &[&str], but: &[&str]) {
     for (name, code) in sources(folder) {
         for (number, line) in code.lines().enumerate() {
             let said = words.iter().find(|word| line.contains(**word));
@@ -87,6 +87,7 @@ fn the_engine_names_nothing_of_ours_and_iterates_over_no_hash_map() {
 fn only_the_shell_reads_clocks() {
     let shell = [
         "driver.rs",
+        "driver/clock.rs",
         "serve.rs",
         "inbox.rs",
         "cli/",
@@ -135,11 +136,25 @@ fn an_expectation_says_why_it_holds() {
     nobody_says("", &[".expect(\"\")", ".unwrap()"], &[]);
 }
 
+/// What deny.toml bans, which `cargo deny` sees only where it is installed.
 #[test]
-fn no_async_runtime_is_in_the_tree_of_packages() {
-    let lock = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.lock"))
-        .expect("it is committed");
-    for runtime in ["tokio", "async-std", "smol", "async-executor", "futures-executor", "mio", "rustls"] {
-        assert!(!lock.contains(&format!("name = \"{runtime}\"\n")), "{runtime} is in Cargo.lock");
+fn nothing_that_is_banned_is_in_the_tree_of_packages() {
+    let read =
+        |path| fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).expect("it is committed");
+    let (deny, lock) = (read("deny.toml"), read("Cargo.lock"));
+    let (_, list) = deny.split_once("\ndeny = [").expect("it bans packages");
+    let (list, _) = list.split_once(']').expect("the list has an end");
+    let banned: Vec<&str> =
+        list.lines().filter_map(|line| line.trim().strip_suffix("\",")?.strip_prefix('"')).collect();
+    for known in ["rustls", "ring", "tokio", "async-std", "smol", "hyper"] {
+        assert!(banned.contains(&known), "{known} is not banned: {banned:?}");
     }
+    for name in banned {
+        assert!(!lock.contains(&format!("name = \"{name}\"\n")), "{name} is in Cargo.lock");
+    }
+    // All from one place, none from a repository or a folder.
+    let sources = lock.lines().filter(|line| line.starts_with("source = "));
+    let elsewhere: Vec<_> = sources.filter(|line| !line.contains("rust-lang/crates.io-index")).collect();
+    assert!(elsewhere.is_empty(), "{elsewhere:?}");
+    assert_eq!(1, lock.matches("name = \"openssl-src\"").count(), "OpenSSL is built in");
 }

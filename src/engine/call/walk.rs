@@ -180,7 +180,7 @@ impl Call {
     ) -> Verdict {
         match (&node.no_match, ignored) {
             (Some(handler), _) => {
-                self.failures.no_match += 1;
+                self.failures.no_match = self.failures.no_match.saturating_add(1);
                 let failures = self.failures.no_match;
                 self.fail(node, handler, failures, Reason::NoMatch(why), around);
             }
@@ -191,7 +191,7 @@ impl Call {
     }
 
     fn no_input(&mut self, node: &Node, around: &mut Surroundings<'_>) {
-        self.failures.no_input += 1;
+        self.failures.no_input = self.failures.no_input.saturating_add(1);
         self.fail(node, &node.no_input, self.failures.no_input, Reason::NoInput, around);
     }
 
@@ -204,7 +204,7 @@ impl Call {
         reason: Reason,
         around: &mut Surroundings<'_>,
     ) {
-        self.progress += 1;
+        self.progress = self.progress.saturating_add(1);
         self.entry = Digits::EMPTY;
         if failures < handler.tries {
             self.offer(node, around.now);
@@ -242,11 +242,11 @@ impl Call {
     }
 
     pub(super) fn enter(&mut self, id: NodeId, reason: Reason, around: &mut Surroundings<'_>) {
-        if self.steps == self.ivr.limits.steps {
+        if self.steps >= self.ivr.limits.steps {
             return self.finish(&Arc::from("limit"), Reason::Limit, around);
         }
         self.steps += 1;
-        self.progress += 1;
+        self.progress = self.progress.saturating_add(1);
         self.node = id;
         self.entry = Digits::EMPTY;
         self.failures = Failures::default();
@@ -300,7 +300,7 @@ impl Call {
 
     /// Returns the number of the attempt at this node: 1 + failed attempts here.
     pub(in super::super) fn attempts(&self) -> u32 {
-        1 + self.failures.no_input + self.failures.no_match
+        1u32.saturating_add(self.failures.no_input).saturating_add(self.failures.no_match)
     }
 
     fn assign(

@@ -49,6 +49,12 @@ impl Calls {
                     self.touch(slot);
                     return Ok(());
                 }
+                if self.ended.contains(source, id, self.now) {
+                    // It began anew and ended before the row was found: the row is of no call any more.
+                    let key = CallKey { source, id: Arc::clone(&call.id) };
+                    self.ledger.note(Entry::Discarded(key), self.present);
+                    return Ok(());
+                }
                 let slot = self.vacant();
                 let due = call.deadline();
                 let timer = Some((self.wheel.schedule(due, Item::Call(slot)), due));
@@ -172,7 +178,7 @@ impl Calls {
     }
 
     pub(super) fn committed(&mut self, number: u64) {
-        let Some(entries) = self.ledger.committed(number) else { return };
+        let Some(entries) = self.ledger.committed(number, self.present) else { return };
         let (delivery, mut around) = self.delivery();
         for entry in entries {
             if let Entry::End(end) = entry

@@ -15,7 +15,7 @@ use crate::inbox::{Incoming, Outlet, inbox};
 use crate::tenant::stand_in::{Authority, PATIENCE, StandIn, answer, net, net_trusting};
 use crate::tenant::{Kind as UrlKind, Secret};
 
-const QUICK: Timings = Timings {
+pub(super) const QUICK: Timings = Timings {
     connect: Duration::from_secs(5),
     ping: Duration::from_secs(5),
     silence: Duration::from_secs(8),
@@ -33,13 +33,13 @@ const AT_ONCE: Duration = Duration::from_millis(250);
 type Server = WebSocket<TcpStream>;
 
 /// A reader on a thread of its own, the listener that it connects to, and its inbox.
-struct Rig {
+pub(super) struct Rig {
     listener: TcpListener,
     outlet: Outlet,
     stop: Stop,
     status: Arc<Status>,
-    counts: Arc<ReaderCounts>,
-    tokens_asked: Arc<AtomicUsize>,
+    pub(super) counts: Arc<ReaderCounts>,
+    pub(super) tokens_asked: Arc<AtomicUsize>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -50,7 +50,7 @@ impl Rig {
         Rig::with(timings, listener, &url, net())
     }
 
-    fn with(timings: Timings, listener: TcpListener, url: &str, net: Net) -> Rig {
+    pub(super) fn with(timings: Timings, listener: TcpListener, url: &str, net: Net) -> Rig {
         let tokens_asked = Arc::new(AtomicUsize::new(0));
         let asked = Arc::clone(&tokens_asked);
         let oauth = StandIn::new(move |_| {
@@ -70,13 +70,14 @@ impl Rig {
         Rig { listener, outlet, stop, status, counts, tokens_asked, thread }
     }
 
-    fn accept_tcp(&self) -> TcpStream {
+    pub(super) fn accept_tcp(&self) -> TcpStream {
         self.listener.set_nonblocking(true).unwrap();
         let deadline = Instant::now() + PATIENCE;
         loop {
             match self.listener.accept() {
                 Ok((tcp, _)) => {
                     tcp.set_nonblocking(false).unwrap();
+                    tcp.set_nodelay(true).unwrap();
                     tcp.set_read_timeout(Some(PATIENCE)).unwrap();
                     return tcp;
                 }
@@ -102,7 +103,7 @@ impl Rig {
     }
 
     /// Sends a digit and waits for it: the connection works.
-    fn works(&self, server: &mut Server) {
+    pub(super) fn works<S: io::Read + Write>(&self, server: &mut WebSocket<S>) {
         server.send(digit("c", '1')).unwrap();
         assert_eq!(vec!["c1".to_owned()], self.batch().1);
     }
@@ -117,7 +118,7 @@ impl Rig {
     }
 
     /// Waits until the status says so.
-    fn await_status(&self, expected: &str) {
+    pub(super) fn await_status(&self, expected: &str) {
         let deadline = Instant::now() + PATIENCE;
         while !self.websocket_line().contains(expected) {
             assert!(Instant::now() < deadline, "{:?} does not become {expected:?}", self.websocket_line());
@@ -158,14 +159,14 @@ fn digit(call: &str, key: char) -> Message {
 }
 
 /// Closes it as a server should, TCP last.
-fn close(mut server: Server, code: u16, reason: &'static str) {
+pub(super) fn close<S: io::Read + Write>(mut server: WebSocket<S>, code: u16, reason: &'static str) {
     let frame = CloseFrame { code: code.into(), reason: reason.into() };
     server.close(Some(frame)).unwrap();
     while server.read().is_ok() {}
 }
 
 /// Frames as a server sends them, in one piece.
-fn frames(messages: &[Message]) -> Vec<u8> {
+pub(super) fn frames(messages: &[Message]) -> Vec<u8> {
     let mut socket = WebSocket::from_raw_socket(io::Cursor::new(Vec::new()), Role::Server, None);
     for message in messages {
         socket.write(message.clone()).unwrap();
@@ -175,8 +176,10 @@ fn frames(messages: &[Message]) -> Vec<u8> {
 }
 
 /// Returns the close code that the reader parts with.
-fn parting_code<S: io::Read + Write>(server: &mut WebSocket<S>) -> Option<u16> {
+pub(super) fn parting_code<S: io::Read + Write>(server: &mut WebSocket<S>) -> Option<u16> {
+    let deadline = Instant::now() + PATIENCE;
     loop {
+        assert!(Instant::now() < deadline, "no close frame, but pings");
         match server.read() {
             Ok(Message::Close(frame)) => return frame.map(|frame| frame.code.into()),
             Ok(_) => (),

@@ -274,7 +274,7 @@ fn colour_of(level: Level) -> &'static str {
 }
 
 /// Returns the date and the time of day, `2026-02-28` and `12:00:00.000`. What is before 1970 counts as then.
-fn utc(at: SystemTime) -> [String; 2] {
+pub(crate) fn utc(at: SystemTime) -> [String; 2] {
     let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
     let (days, s) = (since.as_secs() / 86_400, since.as_secs() % 86_400);
     // Years begin in March here, so that the leap day is the last; 146097 days are 400 years.

@@ -1,0 +1,6 @@
+//! Words that press digits: `src/fuzzing/press.rs`.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| dtmfd::fuzzing::press(bytes));
