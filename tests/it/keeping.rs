@@ -207,3 +207,32 @@ fn a_call_that_begins_anew_in_the_instant_of_its_end_has_another_idempotency_key
     let generations: Vec<_> = keeper.sent().into_iter().map(|key| key.generation.0).collect();
     assert_eq!([7, 8, 9], *generations);
 }
+
+/// What is masked has no influence on what is written: not as text, not packed, not by its stamps.
+#[test]
+fn what_is_written_is_the_same_whatever_is_entered_where_it_is_masked() {
+    let written = |digits: &str, is_stamped: bool| {
+        let mut keeper = Keeper::new(
+            r#"{ "rootNode": "menu", "nodes": {
+                 "menu": { "choices": { "12": "pin", "1": "@again" } },
+                 "pin": { "collect": { "min": 4, "max": 8, "as": "pin" }, "endKey": "A", "mask": true, "nextNode": "b",
+                   "set": { "pin": "{pin} {digits}" } },
+                 "b": { "choices": { "1": { "outcome": "done", "set": { "keys": "{keys}", "clear": "{pin!raw}" } } } } } }"#,
+        );
+        for (place, symbol) in ["12", digits, "A1"].concat().chars().enumerate() {
+            let at = place as u64 * 500;
+            let (key, stamp) = (Key::parse(symbol).expect("a key"), is_stamped.then_some(at * 1_000));
+            keeper.handle(at, Event::KeyPressed { source: Source::Voice, call: "c", key, stamp });
+            keeper.pass(at + 400);
+        }
+        assert_eq!(1, keeper.sent().len());
+        let written: Vec<_> = keeper.commits.into_iter().flat_map(|commit| commit.changes).collect();
+        assert!(written.len() > 8, "each step is written: {written:?}");
+        written
+    };
+    for is_stamped in [false, true] {
+        let one = written("471108", is_stamped);
+        assert_eq!(one, written("999999", is_stamped));
+        assert_eq!(one, written("123456", is_stamped));
+    }
+}

@@ -12,6 +12,7 @@
 mod agenda;
 mod api;
 mod callers;
+mod crowds;
 mod disk;
 mod model;
 mod moods;
@@ -20,6 +21,7 @@ mod trees;
 mod world;
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use crate::reference::Tree;
 use plan::Plan;
@@ -35,6 +37,17 @@ fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok().and_then(|text| text.parse().ok())
 }
 
+/// Tells the other threads that this one has failed.
+struct Teller<'a>(&'a AtomicBool);
+
+impl Drop for Teller<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.store(true, Relaxed);
+        }
+    }
+}
+
 /// Lives lifetimes on every processor, and adds up what they came to. A seed that is named is the only one.
 fn over_seeds(seeds: u64, live: impl Fn(u64) -> Totals + Sync) -> Totals {
     let (first, seeds) = match number("SEED") {
@@ -43,12 +56,17 @@ fn over_seeds(seeds: u64, live: impl Fn(u64) -> Totals + Sync) -> Totals {
     };
     let threads = std::thread::available_parallelism().map_or(1, |threads| threads.get() as u64);
     let mut totals = Totals::default();
+    let failed = AtomicBool::new(false);
     std::thread::scope(|scope| {
-        let live = &live;
+        let (live, failed) = (&live, &failed);
         let some = |thread| {
             move || {
+                let _teller = Teller(failed);
                 let mut totals = Totals::default();
                 for seed in (first + thread..first + seeds).step_by(threads as usize) {
+                    if failed.load(Relaxed) {
+                        break;
+                    }
                     totals.add(&live(seed));
                 }
                 totals

@@ -47,7 +47,12 @@ pub(super) struct Disk {
     pub(super) rows: Rows,
     pub(super) moods: Moods<Mood>,
     random: Random,
+    /// When all of it was lost.
+    lost_at: u64,
 }
+
+/// The disk is well once it has been for so long: what waited for it is made by then.
+const WELL_AFTER_MS: u64 = 20_000;
 
 impl Disk {
     pub(super) fn new(seed: u64, begin: u64, end: u64) -> Disk {
@@ -56,7 +61,7 @@ impl Disk {
         let many = [Mood::Well, Mood::Well, Mood::Slow, Mood::Full, Mood::Flaky, Mood::Hung];
         let choices = if random.one_in(3) { &few[..] } else { &many[..] };
         let moods = Moods::random(&mut random, begin, end, choices, Mood::Well);
-        Disk { rows: Rows::default(), moods, random }
+        Disk { rows: Rows::default(), moods, random, lost_at: 0 }
     }
 
     /// Says what will come of a transaction that arrives now.
@@ -78,6 +83,18 @@ impl Disk {
                 Fate { at: until + 1, applied, told: applied && random.one_in(2) }
             }
         }
+    }
+
+    /// Whether it has been well for a while.
+    pub(super) fn is_well(&self, now: u64) -> bool {
+        let is_old = now >= self.lost_at + WELL_AFTER_MS;
+        self.moods.at(now).0 == Mood::Well && self.moods.since(now) >= WELL_AFTER_MS && is_old
+    }
+
+    /// The database is set aside.
+    pub(super) fn lose(&mut self, now: u64) {
+        self.rows = Rows::default();
+        self.lost_at = now;
     }
 
     /// Whether a crash finds the transaction in flight made.

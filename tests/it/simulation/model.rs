@@ -649,8 +649,8 @@ impl<'t> Model<'t> {
             match kept {
                 Kept::Absent => {
                     assert!(!was_observed, "an end that was seen outside is gone: {life:?}");
-                    // What has ended and arrived is no loss where the database was set aside.
-                    if life.state == State::Live || !life.forgiven {
+                    // What had ended when the database was set aside is not lost by this crash.
+                    if life.state == State::Live || life.state == State::Ended && !life.forgiven {
                         loss = loss.max(now - life.began);
                     }
                     life.state = State::Vanished;

@@ -53,12 +53,12 @@ impl Plan {
             attempts_max: random.pick(&[1, 2, 4, 32]),
         };
         let mut chores = Vec::new();
-        let crashes = random.pick(&[0, 8, 20, 20, 40, 40]);
+        let crashes = random.pick(&[0, 10, 24, 24, 50, 50]);
         for _ in 0..crashes {
             let at = BEGIN + random.below(span);
-            let chore = match random.below(5) {
+            let chore = match random.below(8) {
                 0 => Chore::Stop,
-                1..=2 => Chore::CrashAfter(1 + random.below(12)),
+                1..=3 => Chore::CrashAfter(1 + random.below(12)),
                 _ => Chore::Crash,
             };
             chores.push((at, chore));

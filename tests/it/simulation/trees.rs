@@ -30,7 +30,7 @@ const CARD: &str = r##"{
 
 /// Waits for ever, the longest calls there are.
 const PATIENT: &str = r##"{
-  "rootNode": "hold", "limits": { "callMs": 3600000, "steps": 9 },
+  "rootNode": "hold", "limits": { "callMs": 86400000, "steps": 9 },
   "nodes": {
     "hold": { "choices": { "1": "@again", "2": { "outcome": "left" }, "XX#": { "outcome": "code" }, "3": "back" },
       "firstDigitMs": 0, "interDigitMs": 5000, "set": { "n": "{elapsedMs}" } },

@@ -23,7 +23,7 @@ use crate::reference::{Tree, What};
 
 /// How long everything may take once the faults have stopped and nobody presses any more: the longest
 /// call, a pause of five minutes, and the longest waits of updates and probes.
-const DRAINED_IN_MS: u64 = 3_600_000 + 900_000;
+const DRAINED_IN_MS: u64 = 86_400_000 + 900_000;
 /// An update is held for so long.
 const HELD_MS: u64 = 5_000;
 /// The thread that owns the calls is so late at most.
@@ -31,8 +31,6 @@ const LATE_MS: u64 = 700;
 /// While the disk is well, a crash costs no more than this: what is gathered, two transactions of 21 ms,
 /// and a late thread.
 const LOSS_MAX_MS: u64 = 10 + 2 * 21 + LATE_MS + 10;
-/// The disk is called well after it has been for so long.
-const WELL_AFTER_MS: u64 = 20_000;
 /// Where a lifetime needs more, it goes on for ever.
 const STEPS_MAX: u64 = 2_000_000;
 

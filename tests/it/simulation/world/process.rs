@@ -36,9 +36,7 @@ impl World<'_> {
         let model = &self.model;
         self.dropped.retain(|key| model.is_gone(key));
         self.totals.loss_ms = self.totals.loss_ms.max(loss);
-        if self.disk.moods.since(self.now) >= WELL_AFTER_MS
-            && self.disk.moods.at(self.now).0 == disk::Mood::Well
-        {
+        if self.disk.is_well(self.now) {
             assert!(loss <= LOSS_MAX_MS, "{loss} ms are lost, and the disk was well");
             self.totals.loss_well_ms = self.totals.loss_well_ms.max(loss);
         }
@@ -292,7 +290,7 @@ impl World<'_> {
         if self.calls.is_none() || self.commit.is_some() || self.model.awaits_answer() {
             return;
         }
-        self.disk.rows = disk::Rows::default();
+        self.disk.lose(self.now);
         self.model.disk_lost();
         self.handle(Event::StoreLost, at);
     }
@@ -302,9 +300,7 @@ impl World<'_> {
         let until = self.stopping.expect("it drains");
         assert!(self.now <= until + LATE_MS, "the drain took too long");
         assert_eq!(self.model.live_count(), left.calls, "calls that stay");
-        let is_well = self.disk.moods.at(self.now).0 == disk::Mood::Well
-            && self.disk.moods.since(self.now) >= WELL_AFTER_MS;
-        if is_well {
+        if self.disk.is_well(self.now) {
             assert_eq!(None, self.model.dirty().map(|life| format!("{life:?}")), "left behind by a stop");
             // What is delivered later than four seconds after the signal may be delivered again.
             assert!(
