@@ -121,6 +121,24 @@ pub(super) struct Life {
     shown: usize,
 }
 
+impl Life {
+    /// Whether a start tells anything that those before have not.
+    fn learns(&self, start: &What) -> bool {
+        let facts = |what: &What| match what {
+            What::Start { interaction, from, to } => {
+                [interaction, from, to].map(Option::is_some)
+            }
+            What::Key { .. } | What::HangUp => [false; 3],
+        };
+        let known = self.steps.iter().map(|step| match step {
+            Step::Event(_, what, _) => facts(what),
+            Step::Restart { .. } => [false; 3],
+        });
+        let known = known.fold([false; 3], |known, more| [0, 1, 2].map(|fact| known[fact] || more[fact]));
+        (0..3).any(|fact| facts(start)[fact] && !known[fact])
+    }
+}
+
 struct Id {
     source: Source,
     id: String,
@@ -327,12 +345,10 @@ impl<'t> Model<'t> {
         match self.ids[id].live {
             Some(number) => {
                 let life = &mut self.lives[number];
-                // What is known already is not written again.
-                life.dirty |= (0..FACTS).any(|fact| {
-                    let told = |step: &Step| matches!(step, Step::Event(_, what, _) if tells(what, fact));
-                    tells(&taking.what, fact) && !life.steps.iter().any(told)
-                });
-                life.steps.push(Step::Event(taking.at, taking.what.clone(), None));
+                let is_news = life.learns(&taking.what);
+                let told = (!is_news).then_some("no news");
+                life.steps.push(Step::Event(taking.at, taking.what.clone(), told));
+                life.dirty |= is_news;
             }
             None => self.ids[id].remembered = None,
         }

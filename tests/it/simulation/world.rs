@@ -24,7 +24,7 @@ use crate::reference::{Tree, What};
 /// How long everything may take once the faults have stopped and nobody presses any more: the longest
 /// call, a pause of five minutes, and the longest waits of updates and probes.
 const DRAINED_IN_MS: u64 = 86_400_000 + 900_000;
-/// An update is held for so long.
+/// An update is held for so long, or after the last transaction that was made.
 const HELD_MS: u64 = 5_000;
 /// The thread that owns the calls is so late at most.
 const LATE_MS: u64 = 700;
@@ -124,6 +124,8 @@ pub(super) struct World<'p> {
     last: Option<Outcome>,
     in_flight: BTreeMap<UpdateId, Arc<Update>>,
     commit: Option<Commit>,
+    /// When this process was told last that a transaction was made.
+    made_at: u64,
     model: Model<'p>,
     disk: Disk,
     api: Api,
@@ -182,6 +184,7 @@ impl<'p> World<'p> {
             last: None,
             in_flight: BTreeMap::new(),
             commit: None,
+            made_at: 0,
             model: Model::new(trees),
             disk,
             api,
@@ -311,6 +314,7 @@ impl<'p> World<'p> {
         assert!(due.is_none_or(|due| due.0 > self.now), "a deadline has passed and stays: {due:?}");
         let (now, stopping) = (self.now, self.stopping.map_or(0, |until| until - 4_000));
         for (since, life) in self.model.held() {
+            let since = since.max(self.made_at);
             assert!(now <= (since + HELD_MS).max(stopping), "held since {since}: {life:?}");
         }
     }
@@ -350,6 +354,7 @@ impl<'p> World<'p> {
                 self.pass_time(at.saturating_sub(1));
                 if self.calls.is_some() {
                     self.model.committed(number);
+                    self.made_at = self.now;
                     self.handle(Event::Committed(number), at);
                 }
             }
@@ -526,7 +531,7 @@ impl<'p> World<'p> {
                 life.forgiven = true;
                 let left = life.left.as_mut().expect("it left an update");
                 assert_eq!(Phase::Held, left.phase, "nothing held it");
-                let is_early = now + LATE_MS < left.queued_at + HELD_MS;
+                let is_early = now + LATE_MS < left.queued_at.max(self.made_at) + HELD_MS;
                 assert!(!is_early || self.stopping.is_some(), "it left without being kept, too early");
                 left.phase = Phase::Waiting;
             }

@@ -27,7 +27,7 @@ impl World<'_> {
         if self.commit.is_some() && self.disk.is_torn_late() {
             self.make_commit();
         }
-        self.commit = None;
+        (self.commit, self.made_at) = (None, 0);
         self.inbox.clear();
         self.in_flight.clear();
         (self.stopping, self.stopped, self.crash_after, self.taking) = (None, false, None, None);
