@@ -36,17 +36,6 @@ enum Step {
     },
 }
 
-/// How many facts a start may tell.
-const FACTS: usize = 3;
-
-/// Returns whether an event tells a fact of a call.
-fn tells(what: &What, fact: usize) -> bool {
-    match what {
-        What::Start { interaction, from, to } => [interaction, from, to][fact].is_some(),
-        What::Key { .. } | What::HangUp => false,
-    }
-}
-
 /// An ended call is remembered: for certain until the first, in no case after the second.
 #[derive(Clone, Copy, PartialEq, Debug)]
 struct Remembered {
