@@ -17,6 +17,7 @@ mod disk;
 mod model;
 mod moods;
 mod plan;
+mod totals;
 mod trees;
 mod world;
 
@@ -25,7 +26,8 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use crate::reference::Tree;
 use plan::Plan;
-use world::{Totals, World};
+use totals::Totals;
+use world::World;
 
 /// How many lifetimes there are, in the short setting and in the long one.
 const SEEDS: u64 = 10_000;
