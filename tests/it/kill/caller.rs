@@ -118,6 +118,8 @@ pub(super) struct Walk {
     /// The next step, and when it is due.
     pub(super) next: usize,
     pub(super) due: Instant,
+    /// It began with its masked entry again.
+    pub(super) has_reentered: bool,
     /// The timestamp of the latest event.
     stamp: u64,
 }
@@ -134,6 +136,7 @@ impl Walk {
             steps: Vec::new(),
             next: 0,
             due: Instant::now(),
+            has_reentered: false,
             stamp,
         };
         for &(after_ms, act) in acts {
@@ -167,6 +170,7 @@ impl Walk {
         if is_within {
             self.next = first;
             self.due = now;
+            self.has_reentered = true;
             for step in &mut self.steps[first..] {
                 self.stamp += STAMP_STEP_MS;
                 step.stamp = self.stamp;

@@ -194,8 +194,9 @@ impl Case<'_> {
         }
         self.judge_outcome(&written);
         let Some(counted) = self.counted(&written) else { return };
-        self.judge_losses(&written, &counted);
-        self.judge_times(&written, &counted, first);
+        let has_started = Some(&first.to) == self.walk.interaction.as_ref();
+        self.judge_losses(&written, &counted, has_started);
+        self.judge_times(&written, &counted, has_started);
     }
 
     /// Whether the outcome is one that what counted leads to.
@@ -251,9 +252,6 @@ impl Case<'_> {
                 self.figures.loss_window = self.figures.loss_window.max(window);
                 let place = WINDOWS.iter().position(|bound| window.as_millis() < *bound);
                 self.figures.windows[place.unwrap_or(WINDOWS.len())] += 1;
-                if window > Duration::from_millis(200) {
-                    eprintln!("WINDOW {window:?} {what}\n{}", self.story(&[]));
-                }
                 if window > LOSS_MAX {
                     self.wrong.push(format!("{what}: {window:?} before kill {life}"));
                 }
@@ -264,12 +262,11 @@ impl Case<'_> {
 
     /// Every key that was sent while its call was in progress counts, or was lost with the last commit; what
     /// a process was sent after one that was lost, is lost as well.
-    fn judge_losses(&mut self, written: &Written, counted: &[usize]) {
+    fn judge_losses(&mut self, written: &Written, counted: &[usize], has_started: bool) {
         let wait = self.trees.wait(&written.tree);
         let last = counted.last().copied();
-        let latest = |step: usize| self.walk.steps[step].sent.last().map(|sent| sent.at);
-        // Past this it may have ended by itself.
-        let over = last.and_then(latest).map(|at| at + wait);
+        // It may have ended by itself soon after the last key, whichever copy of that counted.
+        let over = last.and_then(|last| self.walk.steps[last].sent.first()).map(|sent| sent.at + wait);
         let mut lost: Vec<(usize, usize)> = Vec::new();
         // One key of an entry that was not completed doesn't show.
         let mut unseen = usize::from(written.tree == "b" && written.keys.len() == 2);
@@ -278,7 +275,8 @@ impl Case<'_> {
             let is_past = last.is_none_or(|last| place > last);
             let is_told = match step.act {
                 Act::Open(_) => written.tree == "a" || before < BEFORE_MASK,
-                Act::HangUp => true,
+                // Who has not called can't hang up.
+                Act::HangUp => has_started || before > 0,
                 Act::Start | Act::Masked(_) => false,
             };
             let has_counted =
@@ -322,7 +320,7 @@ impl Case<'_> {
     }
 
     /// Deadlines are those that the last key that counted set, however long nobody was there to see them pass.
-    fn judge_times(&mut self, written: &Written, counted: &[usize], post: &Post) {
+    fn judge_times(&mut self, written: &Written, counted: &[usize], has_started: bool) {
         let wait = self.trees.wait(&written.tree);
         let steps = &self.walk.steps;
         for (number, pair) in counted.windows(2).enumerate() {
@@ -339,7 +337,7 @@ impl Case<'_> {
         let is_plain = written.tree == "a"
             && written.status == "timeout_fallback"
             && !steps.iter().any(|step| matches!(step.act, Act::Masked(_)));
-        let begin = match Some(&post.to) == self.walk.interaction.as_ref() {
+        let begin = match has_started {
             true => steps.iter().position(|step| step.act == Act::Start),
             false => counted.first().copied(),
         };

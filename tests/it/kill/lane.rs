@@ -14,6 +14,8 @@ use crate::random_tree::Random;
 const CALLERS: usize = 40;
 /// So long after its last step a stream that comes back may send a walk's steps again.
 const REPLAYED: Duration = Duration::from_secs(2);
+/// So many steps of a walk at most are sent again.
+const REPLAYED_MAX: usize = 12;
 /// A process opens its WebSocket within this, on a busy machine.
 const READY: Duration = Duration::from_secs(30);
 
@@ -228,21 +230,25 @@ impl Lane {
     /// A WebSocket was opened: as streams do, it goes on with what comes now, or sends again what the process
     /// before was sent, and what it missed.
     fn come_back(&mut self) {
-        let replays = self.random.one_in(2);
+        let comes_again = self.random.one_in(2);
         let before = self.heard.replace(self.lives.len() - 1);
         let now = Instant::now();
         for place in self.active.clone() {
-            for step in 0..self.walks[place].next {
+            let walk = &self.walks[place];
+            // Replays are told by the last 16 events of a call: no more than that come again.
+            let replays = comes_again && !walk.has_reentered;
+            let first = walk.next.saturating_sub(REPLAYED_MAX);
+            for step in 0..walk.next {
                 let known = &mut self.walks[place].steps[step];
                 let was_held = std::mem::take(&mut known.held);
                 let was_sent = known.sent.last().is_some_and(|sent| Some(sent.life) == before);
                 // That a call begins is not said twice: it would begin anew.
                 let may_again = was_held || known.act != Act::Start;
-                if replays && (was_sent || was_held) && may_again {
+                if replays && step >= first && (was_sent || was_held) && may_again {
                     self.send(place, step);
                 }
             }
-            if !replays && self.random.one_in(2) {
+            if !comes_again && self.random.one_in(2) {
                 self.walks[place].enter_again(now);
             }
         }
