@@ -135,13 +135,11 @@ impl Url {
             None => default_port(secure),
             Some(digits) => port_of(digits).ok_or(UrlError::Port)?,
         };
-        let url = Url {
-            kind,
-            secure,
-            host: host.to_ascii_lowercase(),
-            port,
-            path: uri.path_and_query().map_or("/", |path| path.as_str()).to_owned(),
-        };
+        let mut path = uri.path_and_query().map_or("/", |path| path.as_str()).to_owned();
+        if !path.starts_with('/') {
+            path.insert(0, '/'); // `https://host?query`, which a request line could not say.
+        }
+        let url = Url { kind, secure, host: host.to_ascii_lowercase(), port, path };
         if !secure && !url.is_loopback() {
             return Err(UrlError::Plain { kind, host: url.host });
         }
@@ -269,6 +267,7 @@ mod tests {
             ("ws://[::1]:9/v", Kind::WebSocket, "ws://[::1]:9/v", "[::1]:9"),
             ("wss://[2001:DB8::1]/v", Kind::WebSocket, "wss://[2001:db8::1]/v", "[2001:db8::1]"),
             ("HTTPS://x/", Kind::Http, "https://x/", "x"),
+            ("wss://x:1?b=/c", Kind::WebSocket, "wss://x:1/?b=/c", "x:1"),
         ] {
             let url = Url::parse(text, kind).unwrap_or_else(|error| panic!("{text}: {error}"));
             assert_eq!((shown, authority), (url.to_string().as_str(), url.authority().as_str()), "{text}");
