@@ -1,6 +1,7 @@
 //! What a call is called, all the way: from the bytes of a message to the request line that leaves.
 
 use std::cell::Cell;
+use std::io::Write as _;
 use std::sync::Arc;
 use std::thread;
 
@@ -231,7 +232,11 @@ fn whatever_a_call_is_called_its_request_has_the_expected_segments_or_there_is_n
     });
     result.unwrap_or_else(|error| panic!("{error}"));
     let (sent, refused) = (sent.get(), refused.get());
-    println!("{sent} requests, {refused} refused, {} connections", line.tenant.connections());
+    let connections = line.tenant.connections();
+    let _ = writeln!(
+        std::io::stderr(),
+        "calls' names: {sent} requests, {refused} refused, {connections} connections"
+    );
     assert!(sent >= CASES / 8 && refused >= CASES / 8, "{sent} sent, {refused} refused");
-    assert!(line.tenant.connections() <= 2, "one for the token, one for all the requests");
+    assert!(connections <= 2, "one for the token, one for all the requests");
 }
