@@ -195,17 +195,15 @@ impl Engine {
     /// Does what the engine wants done, and sees to it that it keeps its promises.
     fn settle(&mut self, bytes: &mut Bytes<'_>) {
         while let Some(output) = self.calls.poll_output() {
-            match output {
-                Output::Deliver(attempt) => assert!(self.in_flight.insert(attempt.id), "{:?}", attempt.id),
-                Output::Commit(commit) => {
-                    if self.fails && bytes.next() > 250 {
-                        self.calls.handle(Event::CommitFailed(commit.number), self.now);
-                        continue;
-                    }
-                    commit.changes.into_iter().for_each(|change| self.keep(change));
-                    self.calls.handle(Event::Committed(commit.number), self.now);
+            if let Output::Deliver(attempt) = output {
+                assert!(self.in_flight.insert(attempt.id), "{:?} is under way already", attempt.id);
+            } else if let Output::Commit(commit) = output {
+                if self.fails && bytes.next() > 250 {
+                    self.calls.handle(Event::CommitFailed(commit.number), self.now);
+                    continue;
                 }
-                _ => (),
+                commit.changes.into_iter().for_each(|change| self.keep(change));
+                self.calls.handle(Event::Committed(commit.number), self.now);
             }
         }
         self.calls.check_invariants();

@@ -83,8 +83,9 @@ pub fn settings(bytes: &[u8]) {
                     Proxy::parse(&proxy.to_string()).map(|proxy| proxy.to_string())
                 );
             }
-            let shown = format!("{config:?} {:?}", tenant.proxy.as_ref().map(Proxy::to_string));
-            assert!(!shown.contains(SECRET) && !shown.contains("canary_password"), "{shown}");
+            // An address may have an `@` in its path, which is nobody's password.
+            assert!(!format!("{config:?}").contains(SECRET));
+            assert!(!format!("{:?}", tenant.proxy).contains(PASSWORD));
         }
         Err(error) => {
             let said = error.to_string();

@@ -35,7 +35,7 @@ pub fn token(bytes: &[u8]) {
         }
     }
     let text = String::from_utf8_lossy(body);
-    let (id, secret) = text.split_at(text.floor_char_boundary(text.len() / 2));
+    let (id, secret) = text.split_at(text.find(',').unwrap_or(text.len()));
     let asked = request(id, &Secret::new(secret.to_owned()));
     let read: Value = serde_json::from_slice(&asked).expect("we write JSON");
     assert_eq!((Some(id), Some(secret)), (read["client_id"].as_str(), read["client_secret"].as_str()));
