@@ -109,18 +109,23 @@ pub(super) struct Surroundings<'a> {
     pub(super) feed: &'a mut VecDeque<Key>,
 }
 
+/// What a call is from its first moment.
+pub(super) struct Birth<'a> {
+    pub(super) source: Source,
+    pub(super) id: Arc<str>,
+    pub(super) facts: Facts<'a>,
+    pub(super) ivr: Arc<Ivr>,
+    /// Whether it writes nothing when it ends.
+    pub(super) dry: bool,
+    pub(super) generation: Tick,
+    /// Whether what is pressed is noted for the history.
+    pub(super) is_recorded: bool,
+}
+
 impl Call {
     /// Begins a call at its first node.
-    pub(super) fn begin(
-        source: Source,
-        id: Arc<str>,
-        facts: Facts<'_>,
-        ivr: Arc<Ivr>,
-        dry: bool,
-        generation: Tick,
-        is_recorded: bool,
-        around: &mut Surroundings<'_>,
-    ) -> Call {
+    pub(super) fn begin(birth: Birth<'_>, around: &mut Surroundings<'_>) -> Call {
+        let Birth { source, id, facts, ivr, dry, generation, is_recorded } = birth;
         let now = around.now;
         let node = ivr.entry(facts.to);
         let mut call = Call {

@@ -9,7 +9,7 @@ mod keep;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-use super::call::{Call, Surroundings};
+use super::call::{Birth, Call, Surroundings};
 use super::delivery::{self, Delivery, UPDATES_MAX, Unchanged, UpdateId};
 use super::ended::{self, Ended};
 use super::event::{
@@ -424,9 +424,9 @@ impl Calls {
         let call_id = CallId { slot, turn: self.slots[slot as usize].turn };
         let mut around =
             Surroundings { call: call_id, now: self.now, outputs: &mut self.outputs, feed: &mut self.feed };
-        let is_recorded = self.ledger.is_on();
-        let call =
-            Call::begin(source, Arc::clone(&id), facts, ivr, dry, generation, is_recorded, &mut around);
+        let (id_of_call, is_recorded) = (Arc::clone(&id), self.ledger.is_on());
+        let birth = Birth { source, id: id_of_call, facts, ivr, dry, generation, is_recorded };
+        let call = Call::begin(birth, &mut around);
         self.current_tree().calls += 1;
         let due = call.deadline();
         let timer = Some((self.wheel.schedule(due, Item::Call(slot)), due));

@@ -180,7 +180,6 @@ pub(crate) struct Reference<'t> {
 /// What a writer of scripts wants to know of the walk.
 pub(crate) struct Standing<'a> {
     pub(crate) node: usize,
-    pub(crate) attempt: u32,
     pub(crate) buffer: &'a str,
     pub(crate) due: u64,
     pub(crate) limit: u64,
@@ -219,7 +218,6 @@ impl<'t> Reference<'t> {
         let guard_ms = if walk.is_opening { 0 } else { self.tree.node(walk.node).timing.guard_ms };
         Some(Standing {
             node: walk.node,
-            attempt: walk.attempt(),
             buffer: &walk.buffer,
             due: walk.next_deadline(self.tree).0,
             limit: walk.began + self.tree.ivr.limits.call_ms,
@@ -746,12 +744,10 @@ impl Walk {
 
     fn assign(&mut self, tree: &Tree<'_>, set: &[Assignment], moment: &Moment<'_>) {
         for Assignment { name, value } in set {
-            let is_raw = value.0.iter().any(|piece| match piece {
-                Piece::RawSlot(slot) => {
-                    self.named.iter().any(|(name, raw, shown)| *name == slot.0 && raw != shown)
-                }
-                _ => false,
-            });
+            let is_masked =
+                |slot: u32| self.named.iter().any(|(name, raw, shown)| *name == slot && raw != shown);
+            let is_raw =
+                value.0.iter().any(|piece| matches!(piece, Piece::RawSlot(slot) if is_masked(slot.0)));
             let value: String = value.0.iter().map(|piece| self.expand(tree, piece, moment)).collect();
             self.write(name, value, is_raw);
         }

@@ -8,6 +8,14 @@
 //!
 //! One seed decides everything. To replay a failure: `SEED=123 cargo test --test it simulation`. The long
 //! setting: `DTMFD_LONG=1`; `CASES=…` sets another number of seeds.
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    clippy::question_mark,
+    clippy::type_complexity,
+    reason = "its parts look at what they are about and say so plainly, and its figures are to be seen, with `--nocapture`"
+)]
 
 mod agenda;
 mod api;

@@ -40,7 +40,7 @@ enum Action {
     Chore(Chore),
     Restart,
     /// A request reaches the API.
-    Reaches(u64, Arc<Update>),
+    Reaches(Arc<Update>),
     /// Its answer is back.
     Answers(u64, UpdateId, Outcome),
     /// The disk is through with the transaction.
@@ -239,7 +239,7 @@ impl<'p> World<'p> {
             }
             Action::Chore(chore @ (Chore::Operate | Chore::LoseDisk)) => self.receive(Incoming::Chore(chore)),
             Action::Restart => self.restart(),
-            Action::Reaches(_, update) => self.reaches(&update),
+            Action::Reaches(update) => self.reaches(&update),
             Action::Answers(process, id, outcome) => {
                 if process == self.process {
                     self.receive(Incoming::Finished(id, outcome));

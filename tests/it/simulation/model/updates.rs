@@ -15,7 +15,7 @@ impl Model<'_> {
         let id = self.by_id.get(&(update.source, update.call.to_string()));
         let ended = |life: &&mut Life| life.state == State::Ended && Some(&life.id) == id;
         let left_now = |life: &&mut Life| life.left.as_ref().is_some_and(|left| left.queued_at == u64::MAX);
-        let mut found = self.lives.iter_mut().enumerate().filter(|(_, life)| ended(&life) && left_now(&life));
+        let mut found = self.lives.iter_mut().enumerate().filter(|(_, life)| ended(life) && left_now(life));
         let Some((number, life)) = found.next() else { panic!("nobody left this update: {update:?}") };
         assert!(found.next().is_none(), "two updates of {:?} at once", update.call);
         assert!(life.generation.is_none_or(|before| before == update.generation), "another generation");

@@ -229,7 +229,7 @@ impl World<'_> {
         let fate = self.api.receive(self.now);
         let reaches = self.now + fate.there_ms;
         if fate.applied {
-            self.agenda.add(reaches, Action::Reaches(self.process, update));
+            self.agenda.add(reaches, Action::Reaches(update));
         }
         self.agenda.add(reaches + fate.back_ms, Action::Answers(self.process, id, fate.outcome));
     }
